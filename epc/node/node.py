@@ -1,0 +1,101 @@
+"""One node: what a service is given, offers and must do, whatever its kind."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import ClassVar, Generic, TypeVar
+
+import structlog
+
+from epc.node.config import NodeConfig
+from epc.node.metrics import NodeMetrics
+from epc.node.tunnel import TunnelEnd
+from epc.procedure import Runner
+from epc.transport.interface import Transport
+
+C = TypeVar("C", bound=NodeConfig)
+View = Callable[[], object]
+Command = Callable[..., Awaitable[object]]
+
+
+class Node(Generic[C]):
+    """Base of every node.
+
+    A node talks through ``transport`` only. ``clock`` is the wall clock (seconds since the epoch), for time stamps on the wire;
+    durations and timers use the event loop's time. ``entropy`` is where identifiers and challenges come from: the system's by default,
+    a seeded one in tests.
+
+    Subclasses define ``kind``, ``config_model``, ``start``, ``stop`` and what they show: :meth:`views`, :meth:`commands`,
+    :meth:`tunnels`, :meth:`is_ready`.
+    """
+
+    kind: ClassVar[str]
+    config_model: ClassVar[type[NodeConfig]]
+
+    def __init__(
+        self,
+        config: C,
+        transport: Transport,
+        *,
+        clock: Callable[[], float] = time.time,
+        entropy: random.Random | None = None,
+    ) -> None:
+        self.config = config
+        self.transport = transport
+        self.clock = clock
+        self.entropy = entropy or random.SystemRandom()
+        self.metrics = NodeMetrics(self.kind)
+        self.runner = Runner(self.metrics)
+        self.log = structlog.get_logger(f"epc.{self.kind}").bind(node=config.name)
+        self.started_at: float | None = None
+
+    async def start(self) -> None:
+        """Open what the node listens on and begin to connect to its peers; returns when the node can take requests.
+
+        Peers that do not answer yet are no error: the node keeps trying and :meth:`is_ready` says so.
+        """
+        raise NotImplementedError
+
+    async def stop(self) -> None:
+        """Say goodbye to peers, end procedures with their undo, close everything."""
+        raise NotImplementedError
+
+    def is_ready(self) -> bool:
+        """All peers that the node cannot work without are connected."""
+        return True
+
+    def views(self) -> Mapping[str, View]:
+        """State for ``epclab ctl NODE <view>``: name to a function that returns plain data (dicts, lists, strings, numbers)."""
+        return {}
+
+    def commands(self) -> Mapping[str, Command]:
+        """Actions for ``epclab ctl NODE <command> key=value ...``: keyword arguments are strings; the result is plain data.
+
+        Raise ``ValueError`` for arguments that make no sense and ``LookupError`` for what does not exist.
+        """
+        return {}
+
+    def tunnels(self) -> Iterable[TunnelEnd]:
+        """Every tunnel id that the node holds now, own and learned."""
+        return ()
+
+
+async def serve(node: Node[C], stopped: asyncio.Event) -> None:
+    """Run ``node`` with its admin API until ``stopped`` is set."""
+    from epc.node.admin import AdminServer
+
+    admin = AdminServer(node)
+    await admin.start()
+    try:
+        await node.start()
+        node.started_at = node.clock()
+        node.log.info("node.started", admin=str(admin.address) if admin.address else None)
+        await stopped.wait()
+    finally:
+        await node.stop()
+        await node.transport.close()
+        await admin.stop()
+        node.log.info("node.stopped")

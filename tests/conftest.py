@@ -1,0 +1,21 @@
+"""The virtual clock: a test marked ``virtual_clock`` runs 30 s of timers in milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import async_solipsism
+import pytest
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.get_closest_marker("virtual_clock") is not None:
+        return {"virtual": async_solipsism.EventLoop}
+    return {"real": asyncio.new_event_loop}
+
+
+@pytest.fixture
+def seconds() -> Callable[[], float]:
+    """The running loop's clock."""
+    return lambda: asyncio.get_running_loop().time()
