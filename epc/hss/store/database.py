@@ -1,0 +1,143 @@
+"""Any other database that SQLAlchemy has an async driver for; PostgreSQL through asyncpg is the one that is tested."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+
+from sqlalchemy import CursorResult, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from epc.hss.store import schema
+from epc.hss.store.interface import StoreError, SubscriberExists
+from epc.hss.store.subscriber import Subscriber
+
+
+class DatabaseStore:
+    """Implements :class:`epc.hss.store.SubscriberStore`; the same statements as the SQLite store. Call :meth:`open` first."""
+
+    def __init__(self, url: URL) -> None:
+        self._name = url.render_as_string(hide_password=True)
+        with self._errors():
+            self._engine = create_async_engine(url, pool_pre_ping=True)
+
+    async def open(self) -> None:
+        """Connect and bring the schema up to date."""
+        with self._errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(text(schema.CREATE_VERSION_TABLE))
+            async with self._engine.begin() as connection:
+                version = (await connection.execute(text(schema.READ_VERSION))).scalar() or 0
+                if version > schema.LATEST:
+                    raise schema.too_new(self._name, version)
+                for number, statements in schema.MIGRATIONS:
+                    if number > version:
+                        for statement in statements:
+                            await connection.execute(text(statement))
+                        await connection.execute(text(schema.WRITE_VERSION), {"version": number})
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A database that is down or full is one failed request for the node, not the end of it."""
+        try:
+            yield
+        except (SQLAlchemyError, ValueError, OSError, ImportError) as error:
+            raise StoreError(f"{self._name}: {error}") from error
+
+    async def _write(self, statement: str, parameters: schema.Parameters) -> int:
+        with self._errors():
+            async with self._engine.begin() as connection:
+                result: CursorResult[tuple[object, ...]] = await connection.execute(text(statement), parameters)
+                return result.rowcount
+
+    async def get(self, imsi: str) -> Subscriber | None:
+        with self._errors():
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(text(schema.SELECT_SUBSCRIBER), {"imsi": imsi})).first()
+                if row is None:
+                    return None
+                apns = await connection.execute(text(schema.SELECT_APNS), {"imsi": imsi})
+                return schema.read_subscriber(tuple(row), tuple([schema.read_apn(tuple(apn)) for apn in apns]))
+
+    async def advance_sqn(self, imsi: str, *, old: int, new: int) -> bool:
+        return await self._write(schema.ADVANCE_SQN, {"imsi": imsi, "old": old, "new": new}) == 1
+
+    async def register_mme(self, imsi: str, *, mme_host: str, mme_realm: str, visited_plmn: str, imeisv: str | None) -> None:
+        await self._write(schema.REGISTER_MME, {
+                "imsi": imsi, "mme_host": mme_host, "mme_realm": mme_realm, "visited_plmn": visited_plmn, "imeisv": imeisv})
+
+    async def set_purged(self, imsi: str, *, mme_host: str) -> bool:
+        return await self._write(schema.SET_PURGED, {"imsi": imsi, "mme_host": mme_host}) == 1
+
+    async def deregister_mme(self, imsi: str) -> None:
+        await self._write(schema.DEREGISTER_MME, {"imsi": imsi})
+
+    async def put(self, subscriber: Subscriber, *, replace: bool = False) -> None:
+        await self.put_many((subscriber,), replace=replace)
+
+    async def put_many(self, subscribers: Iterable[Subscriber], *, replace: bool = False) -> int:
+        total = 0
+        remaining = iter(subscribers)
+        while batch := list(islice(remaining, schema.ROWS_PER_TRANSACTION)):
+            with self._errors():
+                async with self._engine.begin() as connection:
+                    await self._put_batch(connection, batch, replace)
+            total += len(batch)
+        return total
+
+    @staticmethod
+    async def _put_batch(connection: AsyncConnection, batch: list[Subscriber], replace: bool) -> None:
+        imsis: list[schema.Parameters] = [{"imsi": subscriber.imsi} for subscriber in batch]
+        if replace:
+            await connection.execute(text(schema.DELETE_APNS), imsis)
+            await connection.execute(text(schema.DELETE_SUBSCRIBER), imsis)
+        else:
+            for subscriber in batch:
+                if (await connection.execute(text(schema.EXISTS), {"imsi": subscriber.imsi})).first():
+                    raise SubscriberExists(subscriber.imsi)
+        await connection.execute(text(schema.INSERT_SUBSCRIBER), [schema.subscriber_row(subscriber) for subscriber in batch])
+        if rows := [row for subscriber in batch for row in schema.apn_rows(subscriber)]:
+            await connection.execute(text(schema.INSERT_APN), rows)
+
+    async def remove(self, imsi: str) -> bool:
+        return await self.remove_range(imsi, imsi) == 1
+
+    async def remove_range(self, first: str, last: str) -> int:
+        parameters: schema.Parameters = {"first": first, "last": last, "digits": len(first)}
+        with self._errors():
+            async with self._engine.begin() as connection:
+                await connection.execute(text(schema.DELETE_RANGE_APNS), parameters)
+                result: CursorResult[tuple[object, ...]] = await connection.execute(text(schema.DELETE_RANGE), parameters)
+                return result.rowcount
+
+    async def subscribers(self, *, first: str = "", last: str = "") -> AsyncIterator[Subscriber]:
+        after = ""
+        while True:
+            parameters: schema.Parameters = {"after": after, "first": first, "last": last or schema.AFTER_EVERY_IMSI, "page": schema.PAGE}
+            with self._errors():
+                async with self._engine.connect() as connection:
+                    page = [tuple(row) for row in await connection.execute(text(schema.SELECT_PAGE), parameters)]
+                    if not page:
+                        return
+                    apns = await connection.execute(text(schema.SELECT_PAGE_APNS), {"first": page[0][0], "last": page[-1][0]})
+                    found = schema.read_page(page, [tuple(apn) for apn in apns])
+            for subscriber in found:
+                yield subscriber
+            after = page[-1][0]
+
+    async def count(self) -> int:
+        with self._errors():
+            async with self._engine.connect() as connection:
+                number: int = (await connection.execute(text(schema.COUNT))).scalar_one()
+                return number
+
+    async def count_by_mme(self) -> dict[str, int]:
+        with self._errors():
+            async with self._engine.connect() as connection:
+                return {str(row[0]): int(row[1]) for row in await connection.execute(text(schema.COUNT_BY_MME))}
+
+    async def close(self) -> None:
+        await self._engine.dispose()

@@ -1,0 +1,163 @@
+"""The tables, as numbered migrations, and how a subscriber becomes rows.
+
+One dialect for every database: named parameters, standard types, no upsert and no RETURNING, so that the same text runs on
+SQLite, PostgreSQL and whatever SQLAlchemy has an async driver for. Secrets are hexadecimal text, readable with any SQL shell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+from epc.hss.store.interface import StoreError
+from epc.hss.store.subscriber import AccessRestriction, Algorithm, ApnConfiguration, NetworkAccessMode, PdnType, Subscriber, SubscriberStatus
+from epc.wire.identity import Imsi, Plmn
+
+Value = str | int | None
+Parameters = dict[str, Value]
+
+# Append only: a released migration never changes. Number N brings the schema from version N-1 to N.
+MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (1, (
+        """CREATE TABLE subscriber (
+            imsi VARCHAR(15) NOT NULL PRIMARY KEY,
+            msisdn VARCHAR(15) NOT NULL,
+            algorithm VARCHAR(8) NOT NULL,
+            k VARCHAR(64) NOT NULL,
+            opc VARCHAR(64) NOT NULL,
+            op VARCHAR(64),
+            amf VARCHAR(4) NOT NULL,
+            sqn BIGINT NOT NULL,
+            status SMALLINT NOT NULL,
+            network_access_mode SMALLINT NOT NULL,
+            access_restriction INTEGER NOT NULL,
+            roaming_allowed SMALLINT NOT NULL,
+            rau_tau_timer_s INTEGER NOT NULL,
+            ambr_ul_bps BIGINT NOT NULL,
+            ambr_dl_bps BIGINT NOT NULL,
+            default_context_id INTEGER NOT NULL,
+            mme_host VARCHAR(255),
+            mme_realm VARCHAR(255),
+            visited_plmn VARCHAR(6),
+            purged SMALLINT NOT NULL,
+            imeisv VARCHAR(16)
+        )""",
+        """CREATE TABLE apn_configuration (
+            imsi VARCHAR(15) NOT NULL REFERENCES subscriber (imsi),
+            context_id INTEGER NOT NULL,
+            apn VARCHAR(100) NOT NULL,
+            pdn_type SMALLINT NOT NULL,
+            qci SMALLINT NOT NULL,
+            arp_priority_level SMALLINT NOT NULL,
+            preemption_capability SMALLINT NOT NULL,
+            preemption_vulnerability SMALLINT NOT NULL,
+            ambr_ul_bps BIGINT NOT NULL,
+            ambr_dl_bps BIGINT NOT NULL,
+            static_ipv4 VARCHAR(15),
+            static_ipv6 VARCHAR(39),
+            PRIMARY KEY (imsi, context_id)
+        )""",
+    )),
+)
+LATEST = MIGRATIONS[-1][0]
+
+CREATE_VERSION_TABLE = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL PRIMARY KEY)"
+READ_VERSION = "SELECT MAX(version) FROM schema_version"
+WRITE_VERSION = "INSERT INTO schema_version (version) VALUES (:version)"
+
+SUBSCRIBER_COLUMNS = (
+    "imsi", "msisdn", "algorithm", "k", "opc", "op", "amf", "sqn", "status", "network_access_mode", "access_restriction", "roaming_allowed",
+    "rau_tau_timer_s", "ambr_ul_bps", "ambr_dl_bps", "default_context_id", "mme_host", "mme_realm", "visited_plmn", "purged", "imeisv",
+)
+APN_COLUMNS = (
+    "context_id", "apn", "pdn_type", "qci", "arp_priority_level", "preemption_capability", "preemption_vulnerability",
+    "ambr_ul_bps", "ambr_dl_bps", "static_ipv4", "static_ipv6",
+)
+
+_SUBSCRIBER = ", ".join(SUBSCRIBER_COLUMNS)
+_APN = ", ".join(APN_COLUMNS)
+
+SELECT_SUBSCRIBER = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi = :imsi"
+SELECT_APNS = f"SELECT {_APN} FROM apn_configuration WHERE imsi = :imsi ORDER BY context_id"
+SELECT_PAGE = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi > :after AND imsi >= :first AND imsi <= :last ORDER BY imsi LIMIT :page"
+SELECT_PAGE_APNS = f"SELECT imsi, {_APN} FROM apn_configuration WHERE imsi >= :first AND imsi <= :last ORDER BY imsi, context_id"
+EXISTS = "SELECT 1 FROM subscriber WHERE imsi = :imsi"
+INSERT_SUBSCRIBER = f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES ({', '.join(':' + name for name in SUBSCRIBER_COLUMNS)})"
+INSERT_APN = f"INSERT INTO apn_configuration (imsi, {_APN}) VALUES (:imsi, {', '.join(':' + name for name in APN_COLUMNS)})"
+DELETE_SUBSCRIBER = "DELETE FROM subscriber WHERE imsi = :imsi"
+DELETE_APNS = "DELETE FROM apn_configuration WHERE imsi = :imsi"
+RANGE = "imsi >= :first AND imsi <= :last AND LENGTH(imsi) = :digits"
+DELETE_RANGE = f"DELETE FROM subscriber WHERE {RANGE}"
+DELETE_RANGE_APNS = f"DELETE FROM apn_configuration WHERE {RANGE}"
+ADVANCE_SQN = "UPDATE subscriber SET sqn = :new WHERE imsi = :imsi AND sqn = :old"
+REGISTER_MME = ("UPDATE subscriber SET mme_host = :mme_host, mme_realm = :mme_realm, visited_plmn = :visited_plmn, purged = 0, "
+                "imeisv = COALESCE(:imeisv, imeisv) WHERE imsi = :imsi")
+SET_PURGED = "UPDATE subscriber SET purged = 1 WHERE imsi = :imsi AND mme_host = :mme_host"
+DEREGISTER_MME = "UPDATE subscriber SET mme_host = NULL, mme_realm = NULL, visited_plmn = NULL, purged = 0 WHERE imsi = :imsi"
+COUNT = "SELECT COUNT(*) FROM subscriber"
+COUNT_BY_MME = "SELECT mme_host, COUNT(*) FROM subscriber WHERE mme_host IS NOT NULL AND purged = 0 GROUP BY mme_host ORDER BY mme_host"
+
+AFTER_EVERY_IMSI = "9" * 16         # greater than any IMSI as text
+ROWS_PER_TRANSACTION = 5000         # a bulk load holds the writer's lock for some 50 ms, then lets a running HSS write
+PAGE = 1000
+
+
+def too_new(name: str, version: int) -> StoreError:
+    return StoreError(f"{name}: schema version {version} is newer than this program's, which is {LATEST}: update the program")
+
+
+def subscriber_row(subscriber: Subscriber) -> Parameters:
+    return {
+        "imsi": subscriber.imsi, "msisdn": subscriber.msisdn, "algorithm": subscriber.algorithm.value,
+        "k": subscriber.k.hex(), "opc": subscriber.opc.hex(), "op": None if subscriber.op is None else subscriber.op.hex(),
+        "amf": subscriber.amf.hex(), "sqn": subscriber.sqn, "status": int(subscriber.status),
+        "network_access_mode": int(subscriber.network_access_mode), "access_restriction": int(subscriber.access_restriction),
+        "roaming_allowed": int(subscriber.roaming_allowed), "rau_tau_timer_s": subscriber.rau_tau_timer_s,
+        "ambr_ul_bps": subscriber.ambr_ul_bps, "ambr_dl_bps": subscriber.ambr_dl_bps, "default_context_id": subscriber.default_context_id,
+        "mme_host": subscriber.mme_host, "mme_realm": subscriber.mme_realm, "visited_plmn": subscriber.visited_plmn,
+        "purged": int(subscriber.purged), "imeisv": subscriber.imeisv,
+    }
+
+
+def apn_rows(subscriber: Subscriber) -> list[Parameters]:
+    return [{
+        "imsi": subscriber.imsi, "context_id": apn.context_id, "apn": apn.apn, "pdn_type": int(apn.pdn_type), "qci": apn.qci,
+        "arp_priority_level": apn.arp_priority_level, "preemption_capability": int(apn.preemption_capability),
+        "preemption_vulnerability": int(apn.preemption_vulnerability), "ambr_ul_bps": apn.ambr_ul_bps, "ambr_dl_bps": apn.ambr_dl_bps,
+        "static_ipv4": apn.static_ipv4, "static_ipv6": apn.static_ipv6,
+    } for apn in subscriber.apns]
+
+
+SubscriberRow = tuple[str, str, str, str, str, str | None, str, int, int, int, int, int, int, int, int, int,
+                      str | None, str | None, str | None, int, str | None]
+ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None]
+
+
+def read_apn(row: ApnRow) -> ApnConfiguration:
+    """From a row with the columns of ``APN_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
+    context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6 = row
+    return ApnConfiguration(
+        context_id=context_id, apn=apn, pdn_type=PdnType(pdn_type), qci=qci, arp_priority_level=level,
+        preemption_capability=bool(capability), preemption_vulnerability=bool(vulnerability), ambr_ul_bps=ul, ambr_dl_bps=dl,
+        static_ipv4=static_ipv4, static_ipv6=static_ipv6)
+
+
+def read_subscriber(row: SubscriberRow, apns: tuple[ApnConfiguration, ...]) -> Subscriber:
+    """From a row with the columns of ``SUBSCRIBER_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
+    (imsi, msisdn, algorithm, k, opc, op, amf, sqn, status, network_access_mode, access_restriction, roaming_allowed,
+     rau_tau_timer_s, ambr_ul_bps, ambr_dl_bps, default_context_id, mme_host, mme_realm, visited_plmn, purged, imeisv) = row
+    return Subscriber(
+        imsi=Imsi(imsi), msisdn=msisdn, algorithm=Algorithm(algorithm), k=bytes.fromhex(k), opc=bytes.fromhex(opc),
+        op=None if op is None else bytes.fromhex(op), amf=bytes.fromhex(amf), sqn=sqn, status=SubscriberStatus(status),
+        network_access_mode=NetworkAccessMode(network_access_mode), access_restriction=AccessRestriction(access_restriction),
+        roaming_allowed=bool(roaming_allowed), rau_tau_timer_s=rau_tau_timer_s, ambr_ul_bps=ambr_ul_bps, ambr_dl_bps=ambr_dl_bps,
+        default_context_id=default_context_id, apns=apns, mme_host=mme_host, mme_realm=mme_realm,
+        visited_plmn=None if visited_plmn is None else Plmn(visited_plmn), purged=bool(purged), imeisv=imeisv)
+
+
+def read_page(rows: Iterable[SubscriberRow], apns: Iterable[tuple[object, ...]]) -> list[Subscriber]:
+    """Subscribers with their APNs, from rows of ``SELECT_PAGE`` and ``SELECT_PAGE_APNS``."""
+    by_imsi: dict[object, list[ApnConfiguration]] = {}
+    for imsi, *row in apns:
+        by_imsi.setdefault(imsi, []).append(read_apn(cast(ApnRow, row)))
+    return [read_subscriber(row, tuple(by_imsi.get(row[0], ()))) for row in rows]
