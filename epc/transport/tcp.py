@@ -1,0 +1,164 @@
+"""TCP connections as :class:`~epc.transport.interface.ByteStream`: what all of them share, and the operating system's."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from epc.transport.interface import Address
+from epc.transport.tapping import TapPoint
+
+WRITE_BUFFER_LIMIT_OCTETS = 16 << 20
+"""A peer that leaves this much signalling unread is dead."""
+
+
+class BaseByteStream(ABC):
+    """Callbacks in order; octets that come before ``on_data`` is set are kept, the end is reported once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tap_point: TapPoint, *, local: Address, remote: Address) -> None:
+        self.local = local
+        self.remote = remote
+        self._loop = loop
+        self._tap_point = tap_point
+        self._open = True
+        self._on_data: Callable[[bytes], None] | None = None
+        self._on_closed: Callable[[str], None] | None = None
+        self._early = b""
+        self._close_reason: str | None = None
+        self._reported = False
+
+    @property
+    def on_data(self) -> Callable[[bytes], None]:
+        return self._on_data or self._keep
+
+    @on_data.setter
+    def on_data(self, callback: Callable[[bytes], None]) -> None:
+        self._on_data = callback
+        if self._early:
+            self._loop.call_soon(self._release_early)
+
+    @property
+    def on_closed(self) -> Callable[[str], None]:
+        return self._on_closed or _nobody_waits
+
+    @on_closed.setter
+    def on_closed(self, callback: Callable[[str], None]) -> None:
+        self._on_closed = callback
+        if self._close_reason is not None and not self._reported:
+            self._loop.call_soon(self._report_closed)
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    @abstractmethod
+    def send(self, data: bytes) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def check_sendable(self) -> None:
+        if not self._open:
+            raise ConnectionError(f"connection {self.local} - {self.remote} is down: {self._close_reason or 'closing'}")
+
+    def deliver(self, data: bytes) -> None:
+        if self._tap_point.transport.tap is not None:
+            self._tap_point.received(self.remote, self.local, data)
+        if self._on_data is None or self._early:
+            self._keep(data)
+        else:
+            self._on_data(data)
+
+    def ended(self, reason: str) -> None:
+        """The connection is over; ``on_closed`` runs later on the loop, once."""
+        self._open = False
+        if self._close_reason is None:
+            self._close_reason = reason
+            if self._on_closed is not None:
+                self._loop.call_soon(self._report_closed)
+
+    @property
+    def has_ended(self) -> bool:
+        return self._close_reason is not None
+
+    def _keep(self, data: bytes) -> None:
+        self._early += data
+
+    def _release_early(self) -> None:
+        if self._early and self._on_data is not None:
+            data, self._early = self._early, b""
+            self._on_data(data)
+
+    def _report_closed(self) -> None:
+        self._release_early()
+        callback = self._on_closed
+        if callback is None or self._reported or self._close_reason is None:
+            return
+        self._reported = True
+        self._on_data = self._on_closed = None              # the callbacks' owner usually owns this object too: no cycle outlives the end
+        callback(self._close_reason)
+
+
+def _nobody_waits(reason: str) -> None:
+    """The close was already reported, or nobody asked."""
+
+
+class TcpStream(BaseByteStream, asyncio.Protocol):
+    """One connection of the operating system, with Nagle's delay off."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, tap_point: TapPoint, accept: Callable[[TcpStream], None] | None = None,
+    ) -> None:
+        super().__init__(loop, tap_point, local=Address("", 0), remote=Address("", 0))
+        self._accept = accept
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.local = Address(*transport.get_extra_info("sockname")[:2])
+        self.remote = Address(*transport.get_extra_info("peername")[:2])
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._accept is not None:
+            accept, self._accept = self._accept, None
+            accept(self)
+
+    def data_received(self, data: bytes) -> None:
+        self.deliver(data)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        self.ended(str(error) if error is not None else "connection closed")
+
+    def send(self, data: bytes) -> None:
+        self.check_sendable()
+        assert self._transport is not None
+        self._transport.write(data)
+        if self._tap_point.transport.tap is not None:
+            self._tap_point.sent(self.local, self.remote, data)
+        if self._transport.get_write_buffer_size() > WRITE_BUFFER_LIMIT_OCTETS:
+            self.abort()
+            raise ConnectionError(f"{self.remote} leaves {WRITE_BUFFER_LIMIT_OCTETS} octets unread")
+
+    def close(self) -> None:
+        self._open = False
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        self._open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class TcpListener:
+    """A listening port; closing it leaves the accepted connections alone."""
+
+    def __init__(self, server: asyncio.Server, local: Address) -> None:
+        self._server = server
+        self.local = local
+
+    def close(self) -> None:
+        self._server.close()
