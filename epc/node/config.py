@@ -81,6 +81,7 @@ class SctpConfig(Section):
 class NodeConfig(Section):
     """What every node's file may contain."""
 
+    kind: str | None = Field(default=None, description="mme, hss, sgw, ...; needed where the context does not say it")
     name: str = Field(min_length=1, max_length=150, description="the node's name in logs, captures and ladders")
     admin: AdminConfig = AdminConfig()
     log: LogConfig = LogConfig()
@@ -102,6 +103,12 @@ C = TypeVar("C", bound=BaseModel)
 
 def load_config(path: Path, model: type[C]) -> C:
     """Read one YAML file into ``model``. Raises :class:`ConfigError` with one line a problem."""
+    data, root = read_yaml(path)
+    return parse_config(data, model, source=str(path), root=root)
+
+
+def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
+    """The mapping in a YAML file, and the composed nodes that know its line numbers."""
     try:
         text = path.read_text()
     except OSError as error:
@@ -113,9 +120,9 @@ def load_config(path: Path, model: type[C]) -> C:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark is not None else ""
         raise ConfigError([f"{path}{line}: not YAML: {getattr(error, 'problem', None) or error}"]) from None
-    if not isinstance(data, dict):
+    if not isinstance(data, dict) or root is None:
         raise ConfigError([f"{path}:1: a mapping of keys to values is needed"])
-    return parse_config(data, model, source=str(path), root=root)
+    return data, root
 
 
 def parse_config(data: Mapping[str, Any], model: type[C], *, source: str, root: yaml.Node | None = None) -> C:

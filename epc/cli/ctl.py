@@ -1,0 +1,102 @@
+"""``epclab ctl NODE [VIEW | COMMAND key=value ...]``: the state of a running node, and what it can be told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from epc.lab.processes import read_state
+
+DEFAULT_DIRECTORY = Path("out/lab")
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "ctl", help="look into a running node, or tell it to do something",
+        description="Without a VIEW, lists what the node can show and do. NODE is a name from the running lab, or HOST:PORT of its admin API.")
+    parser.add_argument("node", metavar="NODE")
+    parser.add_argument("what", nargs="?", metavar="VIEW|COMMAND")
+    parser.add_argument("arguments", nargs="*", metavar="key=value")
+    parser.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"where `epclab lab up` keeps its state (default {DEFAULT_DIRECTORY})")
+    parser.add_argument("--json", action="store_true", help="JSON even where a table would do")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    base = _admin_of(options.node, options.dir)
+    if base is None:
+        return 2
+    status, known = _call(f"{base}/state")
+    if status != 200:
+        print(f"epclab: {options.node}: {known.get('error', known)}", file=sys.stderr)
+        return 1
+    what = options.what
+    if what is None:
+        print(f"views:    {' '.join(known['views'])}\ncommands: {' '.join(known['commands']) or '(none)'}")
+        return 0
+    if what in known["commands"]:
+        pairs = [argument.partition("=") for argument in options.arguments]
+        wrong = [pair[0] for pair in pairs if not pair[1]]
+        if wrong:
+            print(f"epclab: arguments are key=value, not {wrong[0]!r}", file=sys.stderr)
+            return 2
+        status, answer = _call(f"{base}/command/{what}", orjson.dumps({key: value for key, _, value in pairs}))
+        answer = answer.get("result", answer) if status == 200 else answer
+    else:
+        status, answer = _call(f"{base}/state/{what}")
+    if status != 200:
+        print(f"epclab: {answer.get('error', answer)}", file=sys.stderr)
+        return 1
+    print(render(answer, as_json=options.json))
+    return 0
+
+
+def _admin_of(node: str, directory: Path) -> str | None:
+    running = read_state(directory)
+    if node in running:
+        return f"http://{running[node].admin}"
+    same_kind = [each for each in running.values() if each.kind == node]
+    if len(same_kind) == 1:
+        return f"http://{same_kind[0].admin}"
+    host, colon, port = node.rpartition(":")
+    if colon and port.isdigit():
+        return f"http://{host}:{port}"
+    there = f"running there: {', '.join(running)}" if running else f"no lab runs from {directory}"
+    print(f"epclab: no node {node!r}; {there}. HOST:PORT of an admin API works too.", file=sys.stderr)
+    return None
+
+
+def _call(url: str, body: bytes | None = None) -> tuple[int, Any]:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as answer:
+            return answer.status, orjson.loads(answer.read())
+    except urllib.error.HTTPError as error:
+        return error.code, orjson.loads(error.read() or b"{}")
+    except OSError as error:
+        return 0, {"error": f"{url}: {getattr(error, 'reason', error)}"}
+
+
+def render(data: Any, *, as_json: bool = False) -> str:
+    """A table for a list of flat records, indented JSON for anything else."""
+    if isinstance(data, list) and not data and not as_json:
+        return "(none)"
+    if as_json or not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
+        return data if isinstance(data, str) else orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
+    columns = list(dict.fromkeys(key for row in data for key in row))
+    rows = [[_cell(key, row.get(key, "")) for key in columns] for row in data]
+    widths = [max(len(line[i]) for line in [columns, *rows]) for i in range(len(columns))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in [columns, *rows])
+
+
+def _cell(key: str, value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and "teid" in key:
+        return f"0x{value:08x}"
+    if isinstance(value, dict | list):
+        return orjson.dumps(value).decode()
+    return "" if value is None else str(value)

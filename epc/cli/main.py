@@ -1,0 +1,59 @@
+"""Finds the command's module and runs it; turns expected errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+COMMANDS = {
+    "run": ("epc.cli.run", "run a scenario: all nodes in this process"),
+    "lab": ("epc.cli.lab", "start the nodes of a topology or compose file as processes"),
+    "ctl": ("epc.cli.ctl", "look into a running node, or tell it to do something"),
+    "mme": ("epc.cli.node", "run an MME"),
+    "hss": ("epc.cli.node", "run an HSS"),
+    "sgw": ("epc.cli.node", "run an SGW"),
+    "pgw": ("epc.cli.node", "run a PGW"),
+    "pcrf": ("epc.cli.node", "run a PCRF"),
+    "enb": ("epc.cli.node", "run an eNodeB with its phones"),
+    "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),
+    "config": ("epc.cli.config", "check a configuration file, print its JSON Schema"),
+    "doctor": ("epc.cli.doctor", "what this host offers, and what to do about each lack"),
+    "bench": ("epc.cli.bench", "measure attaches per second and what they cost"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``epclab``. Exit status 0: done; 1: it failed; 2: wrong usage or configuration."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="epclab", description="An LTE network, both ends: eNodeB and UE, MME, HSS, SGW, PGW, PCRF.")
+    parser.add_argument("--version", action="version", version=f"epclab {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, help_text) in COMMANDS.items():
+        if name == chosen:
+            importlib.import_module(module).register(commands)
+        else:
+            commands.add_parser(name, help=help_text)
+    options = parser.parse_args(arguments)
+    from epc.node.config import ConfigError
+
+    try:
+        return int(options.run(options) or 0)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"epclab: {problem}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _version() -> str:
+    try:
+        return version("epclab")
+    except PackageNotFoundError:
+        return "(not installed)"

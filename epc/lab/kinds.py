@@ -1,0 +1,44 @@
+"""The kinds of node, found by name and imported only when asked for: a process that runs one node loads no other."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, NamedTuple
+
+from epc.node import ConfigError, Node, NodeConfig
+
+
+class Kind(NamedTuple):
+    module: str
+    node: str
+    config: str
+    what: str
+
+
+KINDS: dict[str, Kind] = {
+    "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
+    "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),
+    "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
+    "sgw": Kind("epc.sgw", "Sgw", "SgwConfig", "Serving Gateway (S11, S5/S8, S1-U)"),
+    "mme": Kind("epc.mme", "Mme", "MmeConfig", "Mobility Management Entity (S1-MME, S6a, S11)"),
+    "enb": Kind("ran", "Enb", "EnbConfig", "eNodeB with its phones (S1-MME, S1-U)"),
+}
+
+
+def kind_named(name: str) -> Kind:
+    try:
+        return KINDS[name]
+    except KeyError:
+        raise ConfigError([f"{name!r} is no kind of node; there are {', '.join(KINDS)}"]) from None
+
+
+def config_model(name: str) -> type[NodeConfig]:
+    kind = kind_named(name)
+    model: type[NodeConfig] = getattr(importlib.import_module(kind.module), kind.config)
+    return model
+
+
+def node_class(name: str) -> type[Node[Any]]:
+    kind = kind_named(name)
+    found: type[Node[Any]] = getattr(importlib.import_module(kind.module), kind.node)
+    return found

@@ -1,0 +1,144 @@
+"""The nodes of a topology as one process each, watched until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import yaml
+
+from epc.lab.topology import Topology
+from epc.transport.interface import Address
+
+STATE_FILE = "processes.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeProcess:
+    """What others need to find a running node."""
+
+    name: str
+    kind: str
+    pid: int
+    admin_host: str
+    admin_port: int
+    namespace: str = ""     # network namespace to enter before the address means anything
+
+    @property
+    def admin(self) -> Address:
+        return Address(self.admin_host, self.admin_port)
+
+
+class StartFailed(Exception):
+    """A node's process ended or did not become ready; the text quotes its log."""
+
+
+class Processes:
+    """Runs every node of ``topology`` as ``epclab KIND --config FILE``; files and logs go to ``directory``."""
+
+    def __init__(self, topology: Topology, directory: Path) -> None:
+        self.topology = topology
+        self.directory = directory
+        self.running: dict[str, NodeProcess] = {}
+        self._children: dict[str, asyncio.subprocess.Process] = {}
+
+    async def start(self, *, patience_s: float = 30.0) -> None:
+        """Start all, then wait until each one's /readyz says yes. Raises :class:`StartFailed` and stops what had started."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for entry in self.topology.nodes:
+                data: dict[str, Any] = dict(entry.data)
+                admin = entry.config.admin
+                file = self.directory / f"{entry.name}.yaml"
+                file.write_text(yaml.safe_dump(data, sort_keys=False))
+                with (self.directory / f"{entry.name}.log").open("wb") as out:
+                    child = await asyncio.create_subprocess_exec(
+                        sys.executable, "-m", "epc.cli", entry.kind, "--config", str(file),
+                        stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+                self._children[entry.name] = child
+                self.running[entry.name] = NodeProcess(
+                    name=entry.name, kind=entry.kind, pid=child.pid, admin_host=admin.host, admin_port=admin.port)
+            self._write_state()
+            await self._wait_ready(patience_s)
+        except BaseException:
+            await self.stop()
+            raise
+
+    def _write_state(self) -> None:
+        state = {"topology": self.topology.name, "started": time.time(), "nodes": [asdict(each) for each in self.running.values()]}
+        (self.directory / STATE_FILE).write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
+
+    async def _wait_ready(self, patience_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        waiting = dict(self.running)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while waiting:
+                for name, node in list(waiting.items()):
+                    if self._children[name].returncode is not None:
+                        raise StartFailed(f"{name} ended with status {self._children[name].returncode}:\n{self.log_tail(name)}")
+                    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                        async with session.get(f"http://{node.admin}/readyz") as answer:
+                            if answer.status == 200:
+                                del waiting[name]
+                if waiting and loop.time() > end:
+                    tails = "\n".join(f"--- {name}\n{self.log_tail(name)}" for name in waiting)
+                    raise StartFailed(f"not ready after {patience_s:g} s: {', '.join(waiting)}\n{tails}")
+                await asyncio.sleep(0.05)
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        text = (self.directory / f"{name}.log").read_text(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
+
+    async def ended(self) -> str:
+        """Wait until any node's process ends by itself; its name."""
+        waits = {asyncio.ensure_future(child.wait()): name for name, child in self._children.items()}
+        done, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in pending:
+            each.cancel()
+        return waits[next(iter(done))]
+
+    async def stop(self, *, patience_s: float = 10.0) -> None:
+        """Ask every process to stop, phones and radio first, then make sure."""
+        for child in reversed(self._children.values()):
+            if child.returncode is None:
+                child.send_signal(signal.SIGTERM)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(child.wait(), patience_s)
+        for child in self._children.values():
+            if child.returncode is None:
+                child.kill()
+                await child.wait()
+        self._children.clear()
+        self.running.clear()
+        (self.directory / STATE_FILE).unlink(missing_ok=True)
+
+
+def read_state(directory: Path) -> Mapping[str, NodeProcess]:
+    """The nodes that ``epclab lab up`` runs from ``directory``; empty when it does not run."""
+    try:
+        state = orjson.loads((directory / STATE_FILE).read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    nodes = {each["name"]: NodeProcess(**each) for each in state["nodes"]}
+    return {name: node for name, node in nodes.items() if _is_alive(node.pid)}
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
