@@ -1,0 +1,61 @@
+"""The ladder as text: one line a message, lifelines from the phone to the Internet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from epc.lab.ladder.event import LadderEvent
+from epc.lab.ladder.steps import STEPS
+
+COLUMNS = ("ue", "enb", "mme", "hss", "sgw", "pgw", "pcrf", "sgi")
+TITLES = {"ue": "UE", "enb": "eNodeB", "mme": "MME", "hss": "HSS", "sgw": "SGW", "pgw": "PGW", "pcrf": "PCRF", "sgi": "SGi"}
+_WIDTH = 8
+_LEFT = 15
+
+
+def header() -> str:
+    line = [" "] * (_LEFT + _WIDTH * len(COLUMNS))
+    for i, column in enumerate(COLUMNS):
+        title = TITLES[column]
+        start = _LEFT + i * _WIDTH + _WIDTH // 2 - len(title) // 2
+        line[start:start + len(title)] = title
+    return f"{'step':>4} {'time':>8}" + "".join(line)[13:].rstrip()
+
+
+def render_line(event: LadderEvent, *, seen_steps: set[int] | None = None) -> str:
+    """One message. ``seen_steps`` lets the number of a step stand only where the step begins."""
+    line = [" "] * (_LEFT + _WIDTH * len(COLUMNS))
+    positions = {column: _LEFT + i * _WIDTH + _WIDTH // 2 for i, column in enumerate(COLUMNS)}
+    for position in positions.values():
+        line[position] = "│"
+    start, end = positions.get(event.rung.source), positions.get(event.rung.destination)
+    if start is not None and end is not None and start != end:
+        left, right = min(start, end), max(start, end)
+        for i in range(left + 1, right):
+            line[i] = "┼" if line[i] == "│" else "─"
+        line[start] = "●"
+        line[right - 1 if end > start else left + 1] = "▶" if end > start else "◀"
+    number = ""
+    if event.step and (seen_steps is None or event.step not in seen_steps):
+        number = str(event.step)
+        if seen_steps is not None:
+            seen_steps.add(event.step)
+    label = event.name
+    if event.count > 1:
+        label += f" ×{event.count}"
+    if event.repeated:
+        label += " (again)"
+    carrier = f"{event.interface} {event.carried_by}" if event.carried_by else event.interface
+    detail = f" {event.detail}" if event.detail else ""
+    return f"{number:>4} {event.time_s * 1000:7.1f}m" + "".join(line)[13:] + f"  {label}{detail}  [{carrier}]"
+
+
+def render_text(events: Iterable[LadderEvent], title: str) -> str:
+    """The whole ladder with its legend."""
+    seen: set[int] = set()
+    lines = [title, "", header(), *(render_line(event, seen_steps=seen) for event in events), ""]
+    if seen:
+        lines += ["Steps of the Attach (TS 23.401 clause 5.3.2.1):"]
+        lines += [f"  {number:>2}  {text}" + ("" if number in seen else "   (not needed in this run)") for number, text in STEPS.items()]
+        lines.append("")
+    return "\n".join(lines)
