@@ -1,0 +1,89 @@
+"""Diameter (RFC 6733) with the applications S6a (TS 29.272) and Gx (TS 29.212), release 15.
+
+``encode(message, hop_by_hop=..., end_to_end=...)`` and ``decode(octets) -> Packet(header, message)``. Messages are frozen
+dataclasses whose fields are AVPs (``epc.wire.diameter.schema`` explains how they map); a new application is a module of such
+classes with ``@command``. The modules:
+
+* ``base``: CER/CEA, DWR/DWA, DPR/DPA, STR/STA, ASR/ASA; ``s6a`` with ``subscription``; ``gx`` with ``policy``
+* ``groups``: Grouped AVPs, enumerations and application identifiers that they share
+* ``results``: ``ResultCode``, ``ExperimentalResultCode``, ``DiameterError``
+"""
+
+from epc.wire.diameter import base, gx, s6a
+from epc.wire.diameter.avp import VENDOR_3GPP, VENDOR_ETSI, Avp, TbcdDigits
+from epc.wire.diameter.codec import (
+    HEADER_OCTETS,
+    Answer,
+    ErrorAnswer,
+    Header,
+    Message,
+    Packet,
+    Request,
+    UnknownCommand,
+    command_name,
+    command_of,
+    decode,
+    decode_header,
+    encode,
+    error_answer,
+    is_known_application,
+)
+from epc.wire.diameter.groups import (
+    BASE_APPLICATION,
+    GX_APPLICATION,
+    GY_APPLICATION,
+    RELAY_APPLICATION,
+    RX_APPLICATION,
+    S6A_APPLICATION,
+    AuthSessionState,
+    ExperimentalResult,
+    RatType,
+    SupportedFeatures,
+    TerminationCause,
+    VendorSpecificApplicationId,
+    experimental_result,
+)
+from epc.wire.diameter.results import DiameterError, ExperimentalResultCode, ResultCode
+from epc.wire.diameter.schema import FailedAvp
+
+__all__ = [
+    "BASE_APPLICATION",
+    "GX_APPLICATION",
+    "GY_APPLICATION",
+    "HEADER_OCTETS",
+    "RELAY_APPLICATION",
+    "RX_APPLICATION",
+    "S6A_APPLICATION",
+    "VENDOR_3GPP",
+    "VENDOR_ETSI",
+    "Answer",
+    "AuthSessionState",
+    "Avp",
+    "DiameterError",
+    "ErrorAnswer",
+    "ExperimentalResult",
+    "ExperimentalResultCode",
+    "FailedAvp",
+    "Header",
+    "Message",
+    "Packet",
+    "RatType",
+    "Request",
+    "ResultCode",
+    "SupportedFeatures",
+    "TbcdDigits",
+    "TerminationCause",
+    "UnknownCommand",
+    "VendorSpecificApplicationId",
+    "base",
+    "command_name",
+    "command_of",
+    "decode",
+    "decode_header",
+    "encode",
+    "error_answer",
+    "experimental_result",
+    "gx",
+    "is_known_application",
+    "s6a",
+]

@@ -1,0 +1,85 @@
+"""Writes ``dictionary.json``: the AVPs this package knows by name.
+
+The data is taken from python-diameter (MIT License, Copyright (c) 2023 Mikko Mensonen), a development dependency, and put
+right where it departs from the specifications. Run it as ``python -m epc.wire.diameter.build_dictionary``.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import NamedTuple
+
+ATTRIBUTION = "Derived from python-diameter (https://github.com/mensonen/diameter), MIT License, Copyright (c) 2023 Mikko Mensonen"
+VENDORS = {0: "IETF", 10415: "3GPP", 13019: "ETSI"}
+DESTINATION = pathlib.Path(__file__).with_name("dictionary.json")
+
+
+class Entry(NamedTuple):
+    name: str
+    code: int
+    vendor_id: int
+    type: str
+    mandatory: bool
+
+
+# TS 29.272 table 7.3.1/1, TS 29.212 tables 5.3.0.1 and 5.4.0.1, TS 29.229 table 6.3.1: the M bit must not be set, or need not be.
+NOT_MANDATORY = frozenset("""
+    3GPP-Charging-Characteristics 3GPP-MS-TimeZone 3GPP-SGSN-MCC-MNC 3GPP-User-Location-Info
+    AIR-Flags AN-GW-Address AN-GW-Status AN-Trusted APN-Aggregate-Max-Bitrate-DL APN-Aggregate-Max-Bitrate-UL Active-Time
+    Allocation-Retention-Priority CLR-Flags Conditional-APN-Aggregate-Max-Bitrate Default-EPS-Bearer-QoS Default-QoS-Information Default-QoS-Name
+    Emergency-Info Emergency-Services Error-Diagnostic Event-Report-Indication External-Identifier Extended-APN-AMBR-DL Extended-APN-AMBR-UL
+    Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL Feature-List Feature-List-ID Flow-Direction
+    Flow-Information Flow-Label Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions Interworking-5GS-Indicator Last-UE-Activity-Time LIPA-Permission
+    MPS-Priority Maximum-UE-Availability-Time Monitoring-Event-Config-Status Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key
+    Mute-Notification NetLoc-Access-Support Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator PDN-Connection-Continuity PUR-Flags
+    Packet-Filter-Content Packet-Filter-Identifier Packet-Filter-Information Packet-Filter-Operation Packet-Filter-Usage Preferred-Data-Mode
+    Pre-emption-Capability Pre-emption-Vulnerability Priority-Level RAT-Type Redirect-Information Redirect-Support Resource-Allocation-Notification
+    Relay-Node-Indicator Routing-Filter Routing-IP-Address Routing-Rule-Definition Routing-Rule-Install Routing-Rule-Remove Rule-Failure-Code-Detail
+    SCEF-ID SCEF-Realm SIPTO-Permission Security-Parameter-Index Service-Gap-Time Subscribed-Periodic-RAU-TAU-Timer Subscribed-VSRVCC
+    Subscription-Data-Deletion Supported-Features Supported-Services TDF-Application-Identifier TDF-Information Third-Context-Identifier
+    Tunnel-Header-Filter Tunnel-Header-Length Tunnel-Information UDP-Source-Port UE-SRVCC-Capability UE-Usage-Type Usage-Monitoring-Information
+    Usage-Monitoring-Level Usage-Monitoring-Report Usage-Monitoring-Support User-CSG-Information User-Id VPLMN-LIPA-Allowed
+    eDRX-Cycle-Length
+""".split())  # noqa: SIM905
+
+# RFC 6733 clauses 4.3.1, 6.3 to 6.7 and TS 29.272 clause 7.3: identities, which the source lists as octet or UTF-8 strings.
+IDENTITIES = frozenset("""
+    Origin-Host Origin-Realm Destination-Host Destination-Realm Route-Record Proxy-Host Error-Reporting-Host
+    Coupled-Node-Diameter-ID SCEF-ID SCEF-Realm
+""".split())  # noqa: SIM905
+
+# RFC 6733 clause 4.3.1: filter rules are text, which the source lists as octets.
+FILTER_RULES = frozenset({"Flow-Description", "NAS-Filter-Rule", "TFT-Filter"})
+
+
+def entries() -> list[Entry]:
+    from diameter.message.avp import dictionary as source
+
+    found: dict[tuple[int, int], Entry] = {}
+    names: set[tuple[int, str]] = set()
+    for vendor_id in VENDORS:
+        table = source.AVP_VENDOR_DICTIONARY[vendor_id] if vendor_id else source.AVP_DICTIONARY
+        for code, entry in sorted(table.items()):
+            name = entry["name"]
+            if (vendor_id, name) in names:
+                continue
+            names.add((vendor_id, name))
+            avp_type = entry["type"].__name__.removeprefix("Avp").replace("Utf8", "UTF8")
+            if name in IDENTITIES:
+                avp_type = "DiameterIdentity"
+            elif name in FILTER_RULES:
+                avp_type = "IPFilterRule"
+            mandatory = bool(entry.get("mandatory")) and not (vendor_id and name in NOT_MANDATORY)
+            found[vendor_id, code] = Entry(name, code, vendor_id, avp_type, mandatory)
+    return [found[key] for key in sorted(found)]
+
+
+def main() -> None:
+    lines = ",\n".join(json.dumps([e.name, e.code, e.vendor_id, e.type, int(e.mandatory)]) for e in entries())
+    head = json.dumps({"source": ATTRIBUTION, "columns": ["name", "code", "vendor_id", "type", "mandatory"]})
+    DESTINATION.write_text(f'{head[:-1]}, "avps": [\n{lines}\n]}}\n')
+
+
+if __name__ == "__main__":
+    main()
