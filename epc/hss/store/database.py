@@ -56,11 +56,15 @@ class DatabaseStore:
     async def get(self, imsi: str) -> Subscriber | None:
         with self._errors():
             async with self._engine.connect() as connection:
-                row = (await connection.execute(text(schema.SELECT_SUBSCRIBER), {"imsi": imsi})).first()
-                if row is None:
-                    return None
-                apns = await connection.execute(text(schema.SELECT_APNS), {"imsi": imsi})
-                return schema.read_subscriber(tuple(row), tuple([schema.read_apn(tuple(apn)) for apn in apns]))
+                return await self._get(connection, imsi)
+
+    @staticmethod
+    async def _get(connection: AsyncConnection, imsi: str) -> Subscriber | None:
+        row = (await connection.execute(text(schema.SELECT_SUBSCRIBER), {"imsi": imsi})).first()
+        if row is None:
+            return None
+        apns = await connection.execute(text(schema.SELECT_APNS), {"imsi": imsi})
+        return schema.read_subscriber(tuple(row), tuple([schema.read_apn(tuple(apn)) for apn in apns]))
 
     async def advance_sqn(self, imsi: str, *, old: int, new: int) -> bool:
         return await self._write(schema.ADVANCE_SQN, {"imsi": imsi, "old": old, "new": new}) == 1
@@ -88,16 +92,15 @@ class DatabaseStore:
             total += len(batch)
         return total
 
-    @staticmethod
-    async def _put_batch(connection: AsyncConnection, batch: list[Subscriber], replace: bool) -> None:
-        imsis: list[schema.Parameters] = [{"imsi": subscriber.imsi} for subscriber in batch]
-        if replace:
-            await connection.execute(text(schema.DELETE_APNS), imsis)
-            await connection.execute(text(schema.DELETE_SUBSCRIBER), imsis)
-        else:
-            for subscriber in batch:
-                if (await connection.execute(text(schema.EXISTS), {"imsi": subscriber.imsi})).first():
+    async def _put_batch(self, connection: AsyncConnection, batch: list[Subscriber], replace: bool) -> None:
+        for position, subscriber in enumerate(batch):
+            old = await self._get(connection, subscriber.imsi)
+            if old is not None:
+                if not replace:
                     raise SubscriberExists(subscriber.imsi)
+                await connection.execute(text(schema.DELETE_APNS), {"imsi": subscriber.imsi})
+                await connection.execute(text(schema.DELETE_SUBSCRIBER), {"imsi": subscriber.imsi})
+                batch[position] = schema.keep_history(old, subscriber)
         await connection.execute(text(schema.INSERT_SUBSCRIBER), [schema.subscriber_row(subscriber) for subscriber in batch])
         if rows := [row for subscriber in batch for row in schema.apn_rows(subscriber)]:
             await connection.execute(text(schema.INSERT_APN), rows)

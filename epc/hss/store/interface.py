@@ -41,10 +41,13 @@ class SubscriberStore(Protocol):
         """Forget the serving MME."""
 
     async def put(self, subscriber: Subscriber, *, replace: bool = False) -> None:
-        """Add one subscriber; raises :class:`SubscriberExists`."""
+        """Add one subscriber; raises :class:`SubscriberExists`.
+
+        A replaced one keeps its registration, and the larger SQN unless K is another.
+        """
 
     async def put_many(self, subscribers: Iterable[Subscriber], *, replace: bool = False) -> int:
-        """Add many, in transactions of some thousands; raises :class:`SubscriberExists` at the first that is there already."""
+        """Like :meth:`put` for many, in transactions of some thousands; raises :class:`SubscriberExists` at the first that is there already."""
 
     async def remove(self, imsi: str) -> bool: ...
 

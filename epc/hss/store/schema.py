@@ -7,6 +7,7 @@ SQLite, PostgreSQL and whatever SQLAlchemy has an async driver for. Secrets are 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 from epc.hss.store.interface import StoreError
@@ -81,7 +82,6 @@ SELECT_SUBSCRIBER = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi = :imsi"
 SELECT_APNS = f"SELECT {_APN} FROM apn_configuration WHERE imsi = :imsi ORDER BY context_id"
 SELECT_PAGE = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi > :after AND imsi >= :first AND imsi <= :last ORDER BY imsi LIMIT :page"
 SELECT_PAGE_APNS = f"SELECT imsi, {_APN} FROM apn_configuration WHERE imsi >= :first AND imsi <= :last ORDER BY imsi, context_id"
-EXISTS = "SELECT 1 FROM subscriber WHERE imsi = :imsi"
 INSERT_SUBSCRIBER = f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES ({', '.join(':' + name for name in SUBSCRIBER_COLUMNS)})"
 INSERT_APN = f"INSERT INTO apn_configuration (imsi, {_APN}) VALUES (:imsi, {', '.join(':' + name for name in APN_COLUMNS)})"
 DELETE_SUBSCRIBER = "DELETE FROM subscriber WHERE imsi = :imsi"
@@ -104,6 +104,13 @@ PAGE = 1000
 
 def too_new(name: str, version: int) -> StoreError:
     return StoreError(f"{name}: schema version {version} is newer than this program's, which is {LATEST}: update the program")
+
+
+def keep_history(old: Subscriber, new: Subscriber) -> Subscriber:
+    """``new`` in the place of ``old``: the registration stays, and the SQN of the same USIM never goes backwards."""
+    return replace(
+        new, sqn=max(old.sqn, new.sqn) if old.k == new.k else new.sqn, mme_host=old.mme_host, mme_realm=old.mme_realm,
+        visited_plmn=old.visited_plmn, purged=old.purged, imeisv=old.imeisv)
 
 
 def subscriber_row(subscriber: Subscriber) -> Parameters:

@@ -69,14 +69,15 @@ class SqliteStore:
             raise StoreError(f"{self._path}: {error}") from error
 
     async def get(self, imsi: str) -> Subscriber | None:
-        try:
-            row = self._execute(schema.SELECT_SUBSCRIBER, {"imsi": imsi}).fetchone()
-            if row is None:
-                return None
-            apns = self._execute(schema.SELECT_APNS, {"imsi": imsi}).fetchall()
-            return schema.read_subscriber(row, tuple([schema.read_apn(apn) for apn in apns]))
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreError(f"{self._path}: {error}") from error
+        with self._errors():
+            return self._get(imsi)
+
+    def _get(self, imsi: str) -> Subscriber | None:
+        row = self._execute(schema.SELECT_SUBSCRIBER, {"imsi": imsi}).fetchone()
+        if row is None:
+            return None
+        apns = self._execute(schema.SELECT_APNS, {"imsi": imsi}).fetchall()
+        return schema.read_subscriber(row, tuple([schema.read_apn(apn) for apn in apns]))
 
     async def advance_sqn(self, imsi: str, *, old: int, new: int) -> bool:
         with self._errors():
@@ -103,14 +104,14 @@ class SqliteStore:
         remaining = iter(subscribers)
         while batch := list(islice(remaining, schema.ROWS_PER_TRANSACTION)):
             with self._errors(), self._transaction():
-                imsis = [{"imsi": subscriber.imsi} for subscriber in batch]
-                if replace:
-                    self._connection.executemany(schema.DELETE_APNS, imsis)
-                    self._connection.executemany(schema.DELETE_SUBSCRIBER, imsis)
-                else:
-                    for imsi in imsis:
-                        if self._execute(schema.EXISTS, imsi).fetchone():
-                            raise SubscriberExists(imsi["imsi"])
+                for position, subscriber in enumerate(batch):
+                    old = self._get(subscriber.imsi)
+                    if old is not None:
+                        if not replace:
+                            raise SubscriberExists(subscriber.imsi)
+                        self._execute(schema.DELETE_APNS, {"imsi": subscriber.imsi})
+                        self._execute(schema.DELETE_SUBSCRIBER, {"imsi": subscriber.imsi})
+                        batch[position] = schema.keep_history(old, subscriber)
                 self._connection.executemany(schema.INSERT_SUBSCRIBER, map(schema.subscriber_row, batch))
                 self._connection.executemany(schema.INSERT_APN, (row for subscriber in batch for row in schema.apn_rows(subscriber)))
             total += len(batch)
