@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from typing import Union
+from typing import TypeAlias
 
-Tree = Union[str, list[tuple[str, "Tree"]]]
+Tree: TypeAlias = "str | list[tuple[str, Tree]]"
 
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 

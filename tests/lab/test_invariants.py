@@ -1,0 +1,63 @@
+"""The invariant checker finds each kind of broken tunnel, and nothing in a healthy network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from epc.lab.invariants import Held, check_nothing_left, check_tunnels
+from epc.node import TUNNELS, TunnelEnd
+
+IMSI = "001010000000001"
+KINDS = {"mme", "sgw", "pgw", "enb"}
+ADDRESS = {"mme": "127.0.0.10", "sgw": "127.0.0.20", "pgw": "127.0.0.30", "enb": "127.0.0.40"}
+KNOWN_BY = {"t1": ["sgw"], "t2": ["pgw"], "t3": ["pgw"], "t4": ["sgw"], "t5": ["sgw"], "t6": ["mme"], "t7": ["enb", "mme"], "t8": ["sgw", "mme"]}
+
+
+def healthy() -> list[Held]:
+    held = []
+    for i, tunnel in enumerate(TUNNELS, 1):
+        for kind in [tunnel.allocated_by, *KNOWN_BY[tunnel.label]]:
+            end = TunnelEnd(name=tunnel.name, teid=i, address=ADDRESS[tunnel.allocated_by], own=kind == tunnel.allocated_by,
+                            imsi="" if kind == "enb" else IMSI, ebi=5)
+            held.append(Held(f"{kind}1", kind, end))
+    return held
+
+
+def test_a_healthy_network() -> None:
+    assert check_tunnels(healthy(), KINDS) == []
+
+
+@pytest.mark.parametrize("label", [f"t{i}" for i in range(1, 9)])
+def test_an_id_that_only_its_allocator_holds_is_an_orphan(label: str) -> None:
+    held = [each for each in healthy() if each.end.label != label or each.end.own]
+    assert any("orphan" in problem and label in problem for problem in check_tunnels(held, KINDS))
+
+
+@pytest.mark.parametrize("label", [f"t{i}" for i in range(1, 9)])
+def test_an_id_used_after_its_allocator_forgot_it(label: str) -> None:
+    held = [each for each in healthy() if each.end.label != label or not each.end.own]
+    assert any("still uses" in problem and label in problem for problem in check_tunnels(held, KINDS))
+
+
+def test_an_id_that_belongs_to_somebody_else() -> None:
+    held = [Held(each.node, each.kind, replace(each.end, imsi="001010000000002")) if each.kind == "mme" and each.end.label == "t6" else each
+            for each in healthy()]
+    assert any("gave to IMSI 001010000000001" in problem for problem in check_tunnels(held, KINDS))
+
+
+def test_an_id_given_twice() -> None:
+    held = healthy()
+    held.append(Held("sgw1", "sgw", TunnelEnd(name="s1u_sgw_teid", teid=7, address=ADDRESS["sgw"], own=True, imsi="001010000000002")))
+    assert any("given twice" in problem for problem in check_tunnels(held, KINDS))
+
+
+def test_an_idle_phone_has_no_tunnel_at_the_enodeb() -> None:
+    held = [each for each in healthy() if each.kind != "enb" and each.end.label != "t8"]
+    assert check_tunnels(held, KINDS) == []
+
+
+def test_nothing_left() -> None:
+    assert check_nothing_left([]) == []
+    assert len(check_nothing_left(healthy())) == len(healthy())

@@ -1,0 +1,111 @@
+"""What a node shows over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+import aiohttp
+import pytest
+
+from epc.node import Command, Node, NodeConfig, TunnelEnd, View, serve
+from epc.node.admin import AdminServer
+from epc.procedure import procedure
+from epc.transport.memory import MemoryNetwork
+
+pytestmark = pytest.mark.real_time
+
+
+class Example(Node[NodeConfig]):
+    kind = "example"
+    config_model = NodeConfig
+    ready = False
+    stopped = False
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def is_ready(self) -> bool:
+        return self.ready
+
+    def views(self) -> Mapping[str, View]:
+        return {"things": lambda: [{"a": 1}]}
+
+    def commands(self) -> Mapping[str, Command]:
+        return {"double": self.double}
+
+    async def double(self, n: str) -> int:
+        if n == "none":
+            raise LookupError("no such thing")
+        return 2 * int(n)
+
+    def tunnels(self) -> Iterable[TunnelEnd]:
+        yield TunnelEnd(name="s11_mme_teid", teid=17, address="127.0.0.1", own=True, imsi="001010000000001")
+
+
+@pytest.fixture
+def node() -> Example:
+    return Example(NodeConfig.model_validate({"name": "n1", "admin": {"port": 0}}), MemoryNetwork().transport("n1"))
+
+
+@pytest.fixture
+async def url(node: Example) -> AsyncIterator[str]:
+    admin = AdminServer(node)
+    await admin.start()
+    node.started_at = 0.0
+    yield f"http://{admin.address}"
+    await admin.stop()
+
+
+async def get(url: str) -> tuple[int, object]:
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_health_and_readiness(node: Example, url: str) -> None:
+    assert await get(f"{url}/healthz") == (200, {"status": "alive", "node": "n1", "kind": "example"})
+    assert (await get(f"{url}/readyz"))[0] == 503
+    node.ready = True
+    assert (await get(f"{url}/readyz"))[0] == 200
+
+
+async def test_views_and_commands(url: str) -> None:
+    assert await get(f"{url}/state") == (200, {"views": ["procedures", "things", "tunnels"], "commands": ["double"]})
+    assert await get(f"{url}/state/things") == (200, [{"a": 1}])
+    status, tunnels = await get(f"{url}/state/tunnels")
+    assert status == 200
+    assert isinstance(tunnels, list)
+    assert tunnels[0]["label"] == "t1"
+    assert (await get(f"{url}/state/none"))[0] == 404
+
+
+@pytest.mark.parametrize(("body", "status"), [(b'{"n": "21"}', 200), (b'{"n": "x"}', 400), (b'{"m": "1"}', 400), (b"[", 400), (b"[1]", 400),
+                                              (b'{"n": "none"}', 404)])
+async def test_a_command_answers_its_result_or_what_was_wrong(url: str, body: bytes, status: int) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/command/double", data=body) as answer:
+        assert answer.status == status
+        assert ("result" if status == 200 else "error") in await answer.json()
+
+
+async def test_metrics_are_scraped(node: Example, url: str) -> None:
+    @procedure(spec="-")
+    async def attach() -> None: ...
+
+    await node.runner.start(attach)
+    node.metrics.message_sent("S11", "CreateSessionRequest")
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/metrics") as answer:
+        text = await answer.text()
+    assert 'epc_example_procedure_successes_total{procedure="attach"} 1.0' in text
+    assert 'epc_example_messages_total{direction="sent",interface="S11",type="CreateSessionRequest"} 1.0' in text
+    assert node.metrics.value("procedure_attempts_total", procedure="attach") == 1.0
+
+
+async def test_serve_starts_and_stops_cleanly(node: Example) -> None:
+    stopped = asyncio.Event()
+    serving = asyncio.ensure_future(serve(node, stopped))
+    await asyncio.sleep(0.05)
+    stopped.set()
+    await serving
+    assert node.stopped
