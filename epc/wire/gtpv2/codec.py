@@ -85,7 +85,8 @@ def encode(
 
 def _fault(reason: str, cause: CauseValue, slot: Slot, table: Table, offset: int) -> GtpSyntaxError:
     return GtpSyntaxError(
-        reason, cause=cause, ie_type=slot.ie_type, ie_instance=slot.instance, in_bearer_context=table.is_bearer_context, offset=offset, ie=slot.ie_name
+        reason, cause=cause, ie_type=slot.ie_type, ie_instance=slot.instance, in_bearer_context=table.is_bearer_context,
+        offset=offset, ie=slot.ie_name,
     )
 
 
@@ -256,4 +257,5 @@ def conditional_ie_missing(message_class: type[Message], field: str) -> Cause:
 
 def rejection(reply_type: MessageType, cause: Cause) -> Message:
     """A reply of any type that says ``cause`` and no more."""
-    return MESSAGES[reply_type](cause=cause)
+    make: Callable[..., Message] = MESSAGES[reply_type]
+    return make(cause=cause)
