@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -29,6 +30,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(options: argparse.Namespace) -> int:
+    _enter_namespace(options.node, options.dir)
     base = _admin_of(options.node, options.dir)
     if base is None:
         return 2
@@ -55,6 +57,14 @@ def run(options: argparse.Namespace) -> int:
         return 1
     print(render(answer, as_json=options.json))
     return 0
+
+
+def _enter_namespace(node: str, directory: Path) -> None:
+    """A lab made from a compose file lives in namespaces of its own: go there and start over."""
+    pid = next((each.namespace_of for each in read_state(directory).values() if node in (each.name, each.kind)), 0)
+    if pid and os.readlink("/proc/self/ns/net") != os.readlink(f"/proc/{pid}/ns/net"):
+        user = ["-U", "--preserve-credentials"] if os.readlink("/proc/self/ns/user") != os.readlink(f"/proc/{pid}/ns/user") else []
+        os.execvp("nsenter", ["nsenter", "-t", str(pid), *user, "-n", "--", sys.executable, "-m", "epc.cli", *sys.argv[1:]])
 
 
 def _admin_of(node: str, directory: Path) -> str | None:

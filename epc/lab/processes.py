@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import aiohttp
 import orjson
@@ -21,6 +21,7 @@ from epc.lab.topology import Topology
 from epc.transport.interface import Address
 
 STATE_FILE = "processes.json"
+EPCLAB = (sys.executable, "-m", "epc.cli")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ class NodeProcess:
     pid: int
     admin_host: str
     admin_port: int
-    namespace: str = ""     # network namespace to enter before the address means anything
+    namespace_of: int = 0   # a process whose network namespace must be entered before the address means anything; 0: none
 
     @property
     def admin(self) -> Address:
@@ -43,39 +44,67 @@ class StartFailed(Exception):
     """A node's process ended or did not become ready; the text quotes its log."""
 
 
-class Processes:
-    """Runs every node of ``topology`` as ``epclab KIND --config FILE``; files and logs go to ``directory``."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How to start one node's process."""
 
-    def __init__(self, topology: Topology, directory: Path) -> None:
-        self.topology = topology
+    name: str
+    kind: str
+    argv: tuple[str, ...]
+    admin: Address
+
+
+def topology_launches(topology: Topology, directory: Path) -> list[Launch]:
+    """``epclab KIND --config FILE`` for every node; the files are written to ``directory``."""
+    directory.mkdir(parents=True, exist_ok=True)
+    launches = []
+    for entry in topology.nodes:
+        file = directory / f"{entry.name}.yaml"
+        file.write_text(yaml.safe_dump(entry.data, sort_keys=False))
+        admin = Address(entry.config.admin.host, entry.config.admin.port)
+        launches.append(Launch(name=entry.name, kind=entry.kind, argv=(*EPCLAB, entry.kind, "--config", str(file)), admin=admin))
+    return launches
+
+
+class Processes:
+    """Runs one process a node until told to stop; logs go to ``directory``."""
+
+    def __init__(self, name: str, launches: Sequence[Launch], directory: Path) -> None:
+        self.name = name
         self.directory = directory
         self.running: dict[str, NodeProcess] = {}
+        self._launches = launches
         self._children: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self, *, patience_s: float = 30.0) -> None:
         """Start all, then wait until each one's /readyz says yes. Raises :class:`StartFailed` and stops what had started."""
         self.directory.mkdir(parents=True, exist_ok=True)
         try:
-            for entry in self.topology.nodes:
-                data: dict[str, Any] = dict(entry.data)
-                admin = entry.config.admin
-                file = self.directory / f"{entry.name}.yaml"
-                file.write_text(yaml.safe_dump(data, sort_keys=False))
-                with (self.directory / f"{entry.name}.log").open("wb") as out:
-                    child = await asyncio.create_subprocess_exec(
-                        sys.executable, "-m", "epc.cli", entry.kind, "--config", str(file),
-                        stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
-                self._children[entry.name] = child
-                self.running[entry.name] = NodeProcess(
-                    name=entry.name, kind=entry.kind, pid=child.pid, admin_host=admin.host, admin_port=admin.port)
+            await self._prepare()
+            for launch in self._launches:
+                with (self.directory / f"{launch.name}.log").open("wb") as out:
+                    child = self._children[launch.name] = await self._spawn(launch, out)
+                self.running[launch.name] = NodeProcess(
+                    name=launch.name, kind=launch.kind, pid=child.pid, admin_host=launch.admin.host, admin_port=launch.admin.port,
+                    namespace_of=self._namespace_of())
             self._write_state()
             await self._wait_ready(patience_s)
         except BaseException:
             await self.stop()
             raise
 
+    async def _prepare(self) -> None:
+        """What must exist before the first process."""
+
+    def _namespace_of(self) -> int:
+        return 0
+
+    async def _spawn(self, launch: Launch, out: BinaryIO) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *launch.argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+
     def _write_state(self) -> None:
-        state = {"topology": self.topology.name, "started": time.time(), "nodes": [asdict(each) for each in self.running.values()]}
+        state = {"name": self.name, "started": time.time(), "nodes": [asdict(each) for each in self.running.values()]}
         (self.directory / STATE_FILE).write_bytes(orjson.dumps(state, option=orjson.OPT_INDENT_2))
 
     async def _wait_ready(self, patience_s: float) -> None:

@@ -1,0 +1,128 @@
+"""``epclab lab up FILE``: every node of a topology (or compose) file as a process of its own; ``status`` and ``down``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from epc.cli.ctl import DEFAULT_DIRECTORY, render
+from epc.lab.processes import Processes, StartFailed, read_state, topology_launches
+from epc.lab.topology import load_topology
+from epc.node.config import read_yaml
+
+
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("lab", help="start the nodes of a topology or compose file as processes")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    up = verbs.add_parser("up", help="start and watch until interrupted; a compose file's services run in network namespaces")
+    up.add_argument("file", type=Path, metavar="FILE")
+    up.add_argument("--detach", action="store_true", help="return when all nodes are ready; `epclab lab down` ends them")
+    up.add_argument("--patience", type=float, default=30.0, metavar="SECONDS", help="how long the nodes may take to become ready (default 30)")
+    up.set_defaults(run=run_up)
+    status = verbs.add_parser("status", help="the running nodes")
+    status.set_defaults(run=run_status)
+    down = verbs.add_parser("down", help="stop a detached lab")
+    down.set_defaults(run=run_down)
+    for verb in (up, status, down):
+        verb.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"logs and state (default {DEFAULT_DIRECTORY})")
+
+
+def run_up(options: argparse.Namespace) -> int:
+    if read_state(options.dir):
+        print(f"epclab: a lab already runs from {options.dir}; stop it with `epclab lab down`, or give another --dir", file=sys.stderr)
+        return 1
+    data, _ = read_yaml(options.file)
+    if options.detach:
+        return _detach(options)
+    if "services" in data:
+        from epc.lab.compose import load_compose
+        from epc.lab.containers import Containers, enter_private_namespaces
+
+        compose = load_compose(options.file)
+        enter_private_namespaces()
+        for name in compose.left_out:
+            print(f"{name}: not an epclab node, left to a container engine")
+        return asyncio.run(_watch(Containers(compose, options.dir), options.patience))
+    topology = load_topology(options.file)
+    return asyncio.run(_watch(Processes(topology.name, topology_launches(topology, options.dir), options.dir), options.patience))
+
+
+async def _watch(processes: Processes, patience_s: float) -> int:
+    loop = asyncio.get_running_loop()
+    stopped = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stopped.set)
+    started = time.monotonic()
+    starting = asyncio.ensure_future(processes.start(patience_s=patience_s))
+    interrupted = asyncio.ensure_future(stopped.wait())
+    await asyncio.wait((starting, interrupted), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        await asyncio.wait((starting,))
+        return 130
+    try:
+        await starting
+    except StartFailed as error:
+        interrupted.cancel()
+        print(f"epclab: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(processes.running)} nodes ready after {time.monotonic() - started:.1f} s: {', '.join(processes.running)}. "
+          f"Logs in {processes.directory}; look inside with `epclab ctl NODE`; stop with Ctrl-C.", flush=True)
+    ended = asyncio.ensure_future(processes.ended())
+    await asyncio.wait((ended, interrupted), return_when=asyncio.FIRST_COMPLETED)
+    status = 0
+    if ended.done():
+        print(f"epclab: {ended.result()} ended by itself:\n{processes.log_tail(ended.result())}", file=sys.stderr)
+        status = 1
+    ended.cancel()
+    interrupted.cancel()
+    await processes.stop()
+    return status
+
+
+def _detach(options: argparse.Namespace) -> int:
+    options.dir.mkdir(parents=True, exist_ok=True)
+    with (options.dir / "lab.log").open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "epc.cli", "lab", "up", str(options.file), "--dir", str(options.dir), "--patience", str(options.patience)],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+    while child.poll() is None:
+        if "ready after" in (options.dir / "lab.log").read_text(errors="replace"):
+            (options.dir / "lab.pid").write_text(str(child.pid))
+            print(f"{', '.join(read_state(options.dir))} ready; stop with `epclab lab down`")
+            return 0
+        time.sleep(0.05)
+    print((options.dir / "lab.log").read_text(errors="replace"), file=sys.stderr, end="")
+    return 1
+
+
+def run_status(options: argparse.Namespace) -> int:
+    running = read_state(options.dir)
+    if not running:
+        print(f"no lab runs from {options.dir}")
+        return 1
+    print(render([{"node": each.name, "kind": each.kind, "pid": each.pid, "admin": str(each.admin)} for each in running.values()]))
+    return 0
+
+
+def run_down(options: argparse.Namespace) -> int:
+    pid_file = options.dir / "lab.pid"
+    try:
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+    except (OSError, ValueError):
+        print(f"epclab: no detached lab runs from {options.dir}", file=sys.stderr)
+        pid_file.unlink(missing_ok=True)
+        return 1
+    end = time.monotonic() + 30
+    while read_state(options.dir) and time.monotonic() < end:
+        time.sleep(0.05)
+    pid_file.unlink(missing_ok=True)
+    print("stopped")
+    return 0
