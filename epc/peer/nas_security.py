@@ -13,7 +13,7 @@ What can go wrong on receipt, all of them ``WireError``::
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import Enum, IntEnum
 from typing import NamedTuple
 
@@ -247,35 +247,15 @@ class NasSecurityContext:
 
 # --- algorithm negotiation: TS 33.401 clauses 5.1.3.2, 5.1.4.2 and 7.2.4 ---------------------------------------------------------
 
-def replay_capabilities(ue_network_capability: bytes, ms_network_capability: bytes | None = None) -> bytes:
-    """The UE security capability that the MME replays in the SECURITY MODE COMMAND: the algorithms the UE said it has, for E-UTRAN, UTRAN
-    and GERAN (TS 24.301 clause 9.9.3.36), out of the value parts of UE network capability (clause 9.9.3.34) and MS network capability
-    (TS 24.008 clause 10.5.5.12). The UE computes the same from what it sent and compares.
-    """
-    if len(ue_network_capability) < 2:
-        raise WireError("shorter than two octets", offset=len(ue_network_capability), ie="UE network capability")
-    capability = ue_network_capability[:2]
-    if len(ue_network_capability) >= 4:
-        # UEA, and UIA without bit 8, which says UCS2 in the one element and is spare in the other
-        capability += bytes((ue_network_capability[2], ue_network_capability[3] & 0x7F))
-    if ms_network_capability:
-        # GEA/1 is the first bit; GEA/2 to GEA/7 follow the bit for PFC in the second octet
-        extended = ms_network_capability[1] >> 1 & 0x3F if len(ms_network_capability) > 1 else 0
-        capability = capability.ljust(4, b"\0") + bytes(((ms_network_capability[0] >> 7) << 6 | extended,))
-    return capability
-
-
-def select_algorithms(ue_security_capability: bytes, *, eea_preference: Sequence[Eea], eia_preference: Sequence[Eia],
+def select_algorithms(ue_eea: Collection[int], ue_eia: Collection[int], *, eea_preference: Sequence[Eea], eia_preference: Sequence[Eia],
                       emergency: bool = False) -> tuple[Eea, Eia]:
     """The operator's most preferred algorithms that the UE has: TS 33.401 clause 7.2.4.3.1.
 
-    The capability's first octet has one bit for each EEA, its second one for each EIA, number 0 in bit 8; longer elements may follow.
-    EIA0 is left out unless the UE attaches for emergency services without authentication. Raises :class:`NoCommonAlgorithm`.
+    ``ue_eea`` and ``ue_eia`` are the numbers in the UE network capability. EIA0 is left out unless the UE attaches for emergency
+    services. Raises :class:`NoCommonAlgorithm`.
     """
-    if len(ue_security_capability) < 2:
-        raise WireError("shorter than two octets", offset=len(ue_security_capability), ie="UE security capability")
-    chosen_eea = next((a for a in eea_preference if ue_security_capability[0] & 0x80 >> a), None)
-    chosen_eia = next((a for a in eia_preference if ue_security_capability[1] & 0x80 >> a and (a != Eia.EIA0 or emergency)), None)
+    chosen_eea = next((a for a in eea_preference if a in ue_eea), None)
+    chosen_eia = next((a for a in eia_preference if a in ue_eia and (a != Eia.EIA0 or emergency)), None)
     if chosen_eea is None:
         raise NoCommonAlgorithm(f"the UE has none of {', '.join(a.name for a in eea_preference)}")
     if chosen_eia is None:

@@ -16,7 +16,6 @@ from epc.peer.nas_security import (
     Side,
     hash_mme,
     parse_security_header,
-    replay_capabilities,
     security_header_type,
     select_algorithms,
 )
@@ -215,46 +214,27 @@ def test_plain_message_is_not_taken_for_a_protected_one() -> None:
 
 # --- negotiation ---------------------------------------------------------------------------------------------------------------
 
-ALL = bytes((0xF0, 0xF0))
+ALL = (0, 1, 2, 3)
 
 
 def test_operator_preference_decides_among_what_the_ue_has() -> None:
     eeas, eias = (Eea.EEA2, Eea.EEA1, Eea.EEA0), (Eia.EIA2, Eia.EIA1, Eia.EIA3)
-    assert select_algorithms(ALL, eea_preference=eeas, eia_preference=eias) == (Eea.EEA2, Eia.EIA2)
-    assert select_algorithms(bytes((0xC0, 0x10)), eea_preference=eeas, eia_preference=eias) == (Eea.EEA1, Eia.EIA3)
-    assert select_algorithms(bytes((0x80, 0x60)), eea_preference=eeas, eia_preference=(Eia.EIA1,)) == (Eea.EEA0, Eia.EIA1)
+    assert select_algorithms(ALL, ALL, eea_preference=eeas, eia_preference=eias) == (Eea.EEA2, Eia.EIA2)
+    assert select_algorithms((0, 1), (3,), eea_preference=eeas, eia_preference=eias) == (Eea.EEA1, Eia.EIA3)
+    assert select_algorithms((0,), (1, 2), eea_preference=eeas, eia_preference=(Eia.EIA1,)) == (Eea.EEA0, Eia.EIA1)
 
 
 def test_null_integrity_is_for_emergencies_only() -> None:
+    preference = (Eia.EIA2, Eia.EIA0)
     with pytest.raises(NoCommonAlgorithm, match="EIA0"):
-        select_algorithms(ALL, eea_preference=(Eea.EEA0,), eia_preference=(Eia.EIA0,))
-    assert select_algorithms(ALL, eea_preference=(Eea.EEA0,), eia_preference=(Eia.EIA2, Eia.EIA0), emergency=True) == (Eea.EEA0, Eia.EIA2)
-    assert select_algorithms(b"\x80\x80", eea_preference=(Eea.EEA0,), eia_preference=(Eia.EIA2, Eia.EIA0), emergency=True)[1] is Eia.EIA0
+        select_algorithms(ALL, ALL, eea_preference=(Eea.EEA0,), eia_preference=(Eia.EIA0,))
+    assert select_algorithms(ALL, ALL, eea_preference=(Eea.EEA0,), eia_preference=preference, emergency=True)[1] is Eia.EIA2
+    assert select_algorithms((0,), (0,), eea_preference=(Eea.EEA0,), eia_preference=preference, emergency=True)[1] is Eia.EIA0
 
 
 def test_no_common_algorithm_says_which() -> None:
     with pytest.raises(NoCommonAlgorithm, match="EEA1"):
-        select_algorithms(bytes((0x80, 0x20)), eea_preference=(Eea.EEA1,), eia_preference=(Eia.EIA2,))
-    with pytest.raises(WireError):
-        select_algorithms(b"\xf0", eea_preference=(Eea.EEA0,), eia_preference=(Eia.EIA2,))
-
-
-@pytest.mark.parametrize(("ue_network", "ms_network", "expected"), [
-    ("f070", None, "f070"),
-    ("f0701234", None, "f0701234"),
-    ("f070c0c01f", None, "f070c040"),           # UCS2 is not an algorithm; the octets after UIA are other capabilities
-    ("f070", "e5e03e", "f0700000" "70"),        # GEA1, GEA2 and GEA3 of e5 e0 = 1.... , .11.....
-    ("f070c040", "00", "f070c04000"),
-    ("f070c040", "", "f070c040"),
-])
-def test_replayed_capability_is_what_the_ue_announced(ue_network: str, ms_network: str | None, expected: str) -> None:
-    ms = None if ms_network is None else bytes.fromhex(ms_network)
-    assert replay_capabilities(bytes.fromhex(ue_network), ms).hex() == expected
-
-
-def test_truncated_network_capability_is_a_wire_error() -> None:
-    with pytest.raises(WireError):
-        replay_capabilities(b"\xf0")
+        select_algorithms((0,), (2,), eea_preference=(Eea.EEA1,), eia_preference=(Eia.EIA2,))
 
 
 def test_hash_mme_depends_on_every_octet() -> None:
