@@ -29,8 +29,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-Type = str | tuple[Any, ...]
-Row = tuple[int, str, str, str, Type]
+from epc.wire.aper.build import Row, Type
 
 _CONTAINERS = {
     "ProtocolIE-Container", "ProtocolIE-SingleContainer", "ProtocolIE-Field", "ProtocolExtensionContainer", "ProtocolExtensionField",

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.wire.aper.values import BitString, PrivateIE, UnknownIE
+from epc.wire.s1ap.codec import decode, decode_type, encode, encode_type
 from epc.wire.s1ap.errors import S1apSyntaxError
 from epc.wire.s1ap.message import Kind, Message
 
@@ -29,4 +30,4 @@ if TYPE_CHECKING:
 else:
     from epc.wire.s1ap.catalogue import __dir__, __getattr__  # noqa: F401
 
-__all__ = ["BitString", "Kind", "Message", "PrivateIE", "S1apSyntaxError", "UnknownIE"]
+__all__ = ["BitString", "Kind", "Message", "PrivateIE", "S1apSyntaxError", "UnknownIE", "decode", "decode_type", "encode", "encode_type"]

@@ -12,7 +12,8 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 
-from epc.wire.aper.schema import Row, Schema, Type
+from epc.wire.aper.build import Row, Type
+from epc.wire.aper.schema import Schema
 from epc.wire.s1ap.naming import class_name, field_name
 
 HERE = pathlib.Path(__file__).parent
@@ -20,37 +21,43 @@ HERE = pathlib.Path(__file__).parent
 # TS 36.413 clause 8 orders the procedures in these groups; a node imports the groups that it uses.
 MESSAGE_GROUPS = {
     "interface": ("Management of the S1 interface, TS 36.413 clause 8.7.", (
-        "S1Setup", "Reset", "ErrorIndication", "ENBConfigurationUpdate", "MMEConfigurationUpdate", "Overload", "ENBCPRelocation", "MMECPRelocation", "PrivateMessage")),
+        "S1Setup", "Reset", "ErrorIndication", "ENBConfigurationUpdate", "MMEConfigurationUpdate", "Overload", "ENBCPRelocation", "MMECPRelocation",
+        "PrivateMessage")),
     "context": ("UE contexts, NAS transport and paging, TS 36.413 clauses 8.3, 8.5, 8.6 and 8.9.", (
-        "InitialContextSetup", "UEContextRelease", "UEContextModification", "InitialUEMessage", "DownlinkNASTransport", "UplinkNASTransport", "NASNonDelivery",
-        "NASDelivery", "RerouteNAS", "Paging", "UECapabilityInfo", "UERadioCapability", "UEContextSuspend", "UEContextResume", "ConnectionEstablishment",
-        "RetrieveUEInformation", "UEInformationTransfer")),
+        "InitialContextSetup", "UEContextRelease", "UEContextModification", "InitialUEMessage", "DownlinkNASTransport", "UplinkNASTransport",
+        "NASNonDelivery", "NASDelivery", "RerouteNAS", "Paging", "UECapabilityInfo", "UERadioCapability", "UEContextSuspend", "UEContextResume",
+        "ConnectionEstablishment", "RetrieveUEInformation", "UEInformationTransfer")),
     "bearers": ("E-RAB management, TS 36.413 clause 8.2.", ("E-RAB",)),
-    "handover": ("Handover, TS 36.413 clause 8.4.", ("Handover", "PathSwitch", "ENBStatusTransfer", "MMEStatusTransfer", "ENBEarlyStatus", "MMEEarlyStatus")),
+    "handover": ("Handover, TS 36.413 clause 8.4.", (
+        "Handover", "PathSwitch", "ENBStatusTransfer", "MMEStatusTransfer", "ENBEarlyStatus", "MMEEarlyStatus")),
     "further": ("Trace, location, warnings, LPPa, cdma2000 and configuration transfer, TS 36.413 clauses 8.8 and 8.10 to 8.21.", ("",)),
 }
 IE_GROUPS = {
     "ies_measurement": ("Trace, MDT, QoE measurement, self-optimisation and interface configuration transfer.", re.compile(
-        r"MDT|QMC|Meas|Bluetooth|WLAN|Sensor|MBSFN|SON|RLF|Muting|Synchronis|Stratum|Threshold|^M\d|Links-to-log|Logg|Report(Amount|Interval|Area)|Hysteresis|"
-        r"TimeToTrigger|Event|Trace|Privacy|X2|EN-DC|Interfaces|InterSystem|TimeBased|Listening|ssb|SSB")),
+        r"MDT|QMC|Meas|Bluetooth|WLAN|Sensor|MBSFN|SON|RLF|Muting|Synchronis|Stratum|Threshold|^M\d|Links-to-log|Logg|Report(Amount|Interval|Area)|"
+        r"Hysteresis|TimeToTrigger|Event|Trace|Privacy|X2|EN-DC|Interfaces|InterSystem|TimeBased|Listening|ssb|SSB")),
     "ies_location": ("Warnings, location, paging assistance and IoT.", re.compile(
-        r"EAI|Broadcast|Cancel|Warning|EmergencyArea|Restart|PWS|ECGI|Recommended|Assistance|PagingAttempt|NextPaging|NB-IoT|eDRX|PagingTime|Expected|Subscription|"
-        r"Communication|Differentiation|LTE-NTN|CELevel|CE-|WUS|PagingProb|RIM|RAC|GERAN|cdma|Cdma|Inter-?[sS]ystem|UE-RetentionInformation|Coverage|Battery|Traffic|"
-        r"Stationary|PeriodicComm|DayofWeek|Concurrent|KillAll|UserLocation|CNType|PSCell|SecondaryRAT|E-RABUsage")),
+        r"EAI|Broadcast|Cancel|Warning|EmergencyArea|Restart|PWS|ECGI|Recommended|Assistance|PagingAttempt|NextPaging|NB-IoT|eDRX|PagingTime|Expected|"
+        r"Subscription|Communication|Differentiation|LTE-NTN|CELevel|CE-|WUS|PagingProb|RIM|RAC|GERAN|cdma|Cdma|Inter-?[sS]ystem|"
+        r"UE-RetentionInformation|Coverage|Battery|Traffic|Stationary|PeriodicComm|DayofWeek|Concurrent|KillAll|UserLocation|CNType|PSCell|"
+        r"SecondaryRAT|E-RABUsage")),
     "ies": ("The information elements that attach, service request, bearers and handover use.", re.compile("")),
 }
 STANDALONE = ("SourceeNB-ToTargeteNB-TransparentContainer", "TargeteNB-ToSourceeNB-TransparentContainer")
 
 _CLAUSES = {
-    "9.1.3": "E-RABSetupRequest E-RABSetupResponse E-RABModifyRequest E-RABModifyResponse E-RABReleaseCommand E-RABReleaseResponse E-RABReleaseIndication "
-             "E-RABModificationIndication E-RABModificationConfirm",
-    "9.1.4": "InitialContextSetupRequest - InitialContextSetupResponse InitialContextSetupFailure UEContextReleaseRequest UEContextReleaseCommand UEContextReleaseComplete "
-             "UEContextModificationRequest UEContextModificationResponse UEContextModificationFailure UERadioCapabilityMatchRequest UERadioCapabilityMatchResponse",
-    "9.1.5": "HandoverRequired HandoverCommand HandoverPreparationFailure HandoverRequest HandoverRequestAcknowledge HandoverFailure HandoverNotify PathSwitchRequest "
-             "PathSwitchRequestAcknowledge PathSwitchRequestFailure HandoverCancel HandoverCancelAcknowledge ENBStatusTransfer MMEStatusTransfer",
+    "9.1.3": """E-RABSetupRequest E-RABSetupResponse E-RABModifyRequest E-RABModifyResponse E-RABReleaseCommand E-RABReleaseResponse
+        E-RABReleaseIndication E-RABModificationIndication E-RABModificationConfirm""",
+    "9.1.4": """InitialContextSetupRequest - InitialContextSetupResponse InitialContextSetupFailure UEContextReleaseRequest UEContextReleaseCommand
+        UEContextReleaseComplete UEContextModificationRequest UEContextModificationResponse UEContextModificationFailure
+        UERadioCapabilityMatchRequest UERadioCapabilityMatchResponse""",
+    "9.1.5": """HandoverRequired HandoverCommand HandoverPreparationFailure HandoverRequest HandoverRequestAcknowledge HandoverFailure HandoverNotify
+        PathSwitchRequest PathSwitchRequestAcknowledge PathSwitchRequestFailure HandoverCancel HandoverCancelAcknowledge ENBStatusTransfer
+        MMEStatusTransfer""",
     "9.1.7": "InitialUEMessage DownlinkNASTransport UplinkNASTransport NASNonDeliveryIndication",
-    "9.1.8": "Reset ResetAcknowledge ErrorIndication S1SetupRequest S1SetupResponse S1SetupFailure ENBConfigurationUpdate ENBConfigurationUpdateAcknowledge "
-             "ENBConfigurationUpdateFailure MMEConfigurationUpdate MMEConfigurationUpdateAcknowledge MMEConfigurationUpdateFailure OverloadStart OverloadStop",
+    "9.1.8": """Reset ResetAcknowledge ErrorIndication S1SetupRequest S1SetupResponse S1SetupFailure ENBConfigurationUpdate
+        ENBConfigurationUpdateAcknowledge ENBConfigurationUpdateFailure MMEConfigurationUpdate MMEConfigurationUpdateAcknowledge
+        MMEConfigurationUpdateFailure OverloadStart OverloadStop""",
 }
 CLAUSE = {name: f"{clause}.{number}" for clause, names in _CLAUSES.items() for number, name in enumerate(names.split(), 1)}
 CLAUSE["Paging"] = "9.1.6"
@@ -151,10 +158,12 @@ class Generator:
         return "\n".join(_wrapped(f"{line}{'  # ' + remark if remark else ''}"))
 
     def _row_fields(self, rows: Iterable[Row]) -> list[str]:
-        return [self._field(name, kind, presence != "mandatory", "conditional" if presence == "conditional" else "") for _, _, presence, name, kind in rows]
+        return [
+            self._field(name, kind, presence != "mandatory", "conditional" if presence == "conditional" else "")
+            for _, _, presence, name, kind in rows]
 
     def structure(self, name: str, kind: tuple[str, bool, tuple[tuple[str, bool, Type], ...]]) -> str:
-        lines = ["@dataclass(frozen=True, slots=True, kw_only=True)", f"class {class_name(name)}:", f'    """{name}."""' if name != class_name(name) else "", ""]
+        lines = []
         unknown = False
         for field, optional, component in kind[2]:
             if isinstance(component, tuple) and component[0] == "extensions":
@@ -164,8 +173,8 @@ class Generator:
                 lines.append(self._field(field, component, optional))
         if unknown:
             lines.append("    unknown: tuple[UnknownIE, ...] = ()")
-        lines = [line for line in lines if line or lines.index(line) == 3]
-        return "\n".join(lines)
+        doc = [f'    """{name}."""', ""] if name != class_name(name) else []
+        return "\n".join(["@dataclass(frozen=True, slots=True, kw_only=True)", f"class {class_name(name)}:", *doc, *lines])
 
     def choice(self, name: str, kind: tuple[str, bool, tuple[tuple[str, Type], ...], tuple[tuple[str, Type], ...]]) -> str:
         alternatives = (*kind[2], *kind[3])
@@ -187,8 +196,14 @@ class Generator:
         code, criticality, kind, rows = self.schema.messages[name]
         clause = CLAUSE.get(name, "9.1")
         lines = [
-            "@dataclass(frozen=True, slots=True, kw_only=True)", f"class {class_name(name)}(Message):", f'    """TS 36.413 clause {clause}."""', "",
-            f"    procedure_code: ClassVar[int] = {code}", f'    criticality: ClassVar[Criticality] = "{criticality}"', f'    kind: ClassVar[Kind] = "{kind}"', ""]
+            "@dataclass(frozen=True, slots=True, kw_only=True)",
+            f"class {class_name(name)}(Message):",
+            f'    """TS 36.413 clause {clause}."""',
+            "",
+            f"    procedure_code: ClassVar[int] = {code}",
+            f'    criticality: ClassVar[Criticality] = "{criticality}"',
+            f'    kind: ClassVar[Kind] = "{kind}"',
+            ""]
         if rows is None:
             lines.append("    private_ies: tuple[PrivateIE, ...]")
         else:
@@ -245,12 +260,14 @@ class Generator:
 
         groups = [*IE_GROUPS, *MESSAGE_GROUPS]
         modules = {group: tuple(sorted(class_name(n) for n, owner in self.group_of.items() if owner == group)) for group in groups}
-        return HEADER.format(title="What the APER runtime needs to know of S1AP, in the notation of ``epc.wire.aper.schema``.") + (
-            "from epc.wire.aper.schema import Row, Type\n\n"
+        messages = {class_name(name): described for name, described in self.schema.messages.items()}
+        title = "What the APER runtime needs to know of S1AP, in the notation of ``epc.wire.aper.schema``."
+        return HEADER.format(title=title) + (
+            "from epc.wire.aper.build import Row, Type\n\n"
             "# module -> the classes and enumerations in it\n"
             f"MODULES: dict[str, tuple[str, ...]] = {literal(modules)}\n\n"
-            "# ASN.1 name of a message -> procedure code, criticality, kind, rows (None: it has no protocol IEs)\n"
-            f"MESSAGES: dict[str, tuple[int, str, str, tuple[Row, ...] | None]] = {literal(self.schema.messages)}\n\n"
+            "# class of a message -> procedure code, criticality, kind, rows (None: it has no protocol IEs)\n"
+            f"MESSAGES: dict[str, tuple[int, str, str, tuple[Row, ...] | None]] = {literal(messages)}\n\n"
             f"TYPES: dict[str, Type] = {literal(self.schema.types)}\n")
 
 
