@@ -12,9 +12,10 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, NoReturn, TypeVar
 
-from epc.hss.store import AccessRestriction, Algorithm, ApnConfiguration, NetworkAccessMode, PdnType, Subscriber, SubscriberStatus
+from epc.hss.store import Algorithm, ApnConfiguration, Subscriber
 from epc.security.milenage import derive_opc
 from epc.security.tuak import derive_topc
+from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
 from epc.wire.identity import Imsi
 
 MAX_SQN = (1 << 48) - 1
@@ -169,10 +170,10 @@ _STATUS = {"granted": SubscriberStatus.SERVICE_GRANTED, "barred": SubscriberStat
 _ACCESS_MODE = {"packet": NetworkAccessMode.ONLY_PACKET, "packet-and-circuit": NetworkAccessMode.PACKET_AND_CIRCUIT}
 _PDN_TYPE = {"ipv4": PdnType.IPV4, "ipv6": PdnType.IPV6, "ipv4v6": PdnType.IPV4V6, "ipv4-or-ipv6": PdnType.IPV4_OR_IPV6}
 _RESTRICTION = {
-    "utran": AccessRestriction.UTRAN_NOT_ALLOWED, "geran": AccessRestriction.GERAN_NOT_ALLOWED, "gan": AccessRestriction.GAN_NOT_ALLOWED,
-    "i-hspa-evolution": AccessRestriction.I_HSPA_EVOLUTION_NOT_ALLOWED, "e-utran": AccessRestriction.WB_E_UTRAN_NOT_ALLOWED,
-    "handover-to-non-3gpp": AccessRestriction.HO_TO_NON_3GPP_ACCESS_NOT_ALLOWED, "nb-iot": AccessRestriction.NB_IOT_NOT_ALLOWED,
-    "enhanced-coverage": AccessRestriction.ENHANCED_COVERAGE_NOT_ALLOWED, "nr-secondary": AccessRestriction.NR_AS_SECONDARY_RAT_NOT_ALLOWED,
+    "utran": AccessRestrictionData.UTRAN_NOT_ALLOWED, "geran": AccessRestrictionData.GERAN_NOT_ALLOWED, "gan": AccessRestrictionData.GAN_NOT_ALLOWED,
+    "i-hspa-evolution": AccessRestrictionData.I_HSPA_EVOLUTION_NOT_ALLOWED, "e-utran": AccessRestrictionData.WB_E_UTRAN_NOT_ALLOWED,
+    "handover-to-non-3gpp": AccessRestrictionData.HO_TO_NON_3GPP_ACCESS_NOT_ALLOWED, "nb-iot": AccessRestrictionData.NB_IOT_NOT_ALLOWED,
+    "enhanced-coverage": AccessRestrictionData.ENHANCED_COVERAGE_NOT_ALLOWED, "nr-secondary": AccessRestrictionData.NR_AS_SECONDARY_RAT_NOT_ALLOWED,
 }
 
 
@@ -189,17 +190,17 @@ def _name(table: Mapping[str, _Choice], value: _Choice) -> str:
 
 
 @lru_cache(maxsize=64)
-def parse_access_restriction(text: str, field: str = "access_restriction") -> AccessRestriction:
+def parse_access_restriction(text: str, field: str = "access_restriction") -> AccessRestrictionData:
     """Names of what is forbidden, separated by spaces, or Access-Restriction-Data as a number."""
     if text.isascii() and text.isdigit():
-        return AccessRestriction(parse_number(text, field, 0, 2**32 - 1))
-    restriction = AccessRestriction(0)
+        return AccessRestrictionData(parse_number(text, field, 0, 2**32 - 1))
+    restriction = AccessRestrictionData(0)
     for name in text.split():
         restriction |= _choose(_RESTRICTION, name, field)
     return restriction
 
 
-def format_access_restriction(restriction: AccessRestriction) -> str:
+def format_access_restriction(restriction: AccessRestrictionData) -> str:
     names = [name for name, bit in _RESTRICTION.items() if bit in restriction]
     known = parse_access_restriction(" ".join(names))
     return " ".join(names) if known == restriction else str(int(restriction))

@@ -14,16 +14,9 @@ from typing import TextIO
 from epc.hss.provisioning import fields
 from epc.hss.provisioning.fields import FieldError
 from epc.hss.provisioning.problems import ProvisioningError
-from epc.hss.store import (
-    AccessRestriction,
-    Algorithm,
-    ApnConfiguration,
-    NetworkAccessMode,
-    PdnType,
-    Subscriber,
-    SubscriberStatus,
-)
+from epc.hss.store import Algorithm, ApnConfiguration, Subscriber
 from epc.security.eps_aka import next_sqn
+from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
 
 _PDN_TYPES = {1: PdnType.IPV4, 2: PdnType.IPV6, 3: PdnType.IPV4V6}
 _SESSION_TYPES = {PdnType.IPV4: 1, PdnType.IPV6: 2, PdnType.IPV4V6: 3, PdnType.IPV4_OR_IPV6: 3}
@@ -145,7 +138,7 @@ def _read(document: _Document) -> Subscriber:
         sqn=security.number("sqn", 0, 0, fields.MAX_SQN),
         status=SubscriberStatus(document.number("subscriber_status", 0, 0, 1)),
         network_access_mode=_network_access_mode(document),
-        access_restriction=AccessRestriction(document.number("access_restriction_data", 0, 0, 2**32 - 1)),
+        access_restriction=AccessRestrictionData(document.number("access_restriction_data", 0, 0, 2**32 - 1)),
         rau_tau_timer_s=60 * document.number("subscribed_rau_tau_timer", 54, 0, 2**24),
         ambr_ul_bps=ambr_ul, ambr_dl_bps=ambr_dl, apns=fields.check_apns(apns, 1, "slice.session.name"),
         mme_host=mme_host, mme_realm=document.text("mme_realm") or None if mme_host else None, imeisv=document.text("imeisv") or None)

@@ -6,20 +6,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from epc.hss.store.interface import StoreError, SubscriberExists, SubscriberStore
 from epc.hss.store.sqlite import SYNCHRONOUS, SqliteStore
-from epc.hss.store.subscriber import (
-    AccessRestriction,
-    Algorithm,
-    ApnConfiguration,
-    NetworkAccessMode,
-    PdnType,
-    Subscriber,
-    SubscriberStatus,
-)
+from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 
-__all__ = [
-    "AccessRestriction", "Algorithm", "ApnConfiguration", "NetworkAccessMode", "PdnType", "StoreError", "Subscriber", "SubscriberExists",
-    "SubscriberStatus", "SubscriberStore", "open_store",
-]
+__all__ = ["Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
 
 DEFAULT_DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "mysql": "mysql+aiomysql", "mariadb": "mariadb+aiomysql"}
 FORMS = "allowed: sqlite:///FILE (relative), sqlite:////FILE (absolute), sqlite:// (in memory), postgresql://USER:PASSWORD@HOST/NAME"

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from epc.hss.store import schema
 from epc.hss.store.interface import StoreError, SubscriberExists
-from epc.hss.store.subscriber import Subscriber
+from epc.hss.store.subscriber import PgwIdentity, Subscriber
 
 
 class DatabaseStore:
@@ -78,6 +78,12 @@ class DatabaseStore:
 
     async def deregister_mme(self, imsi: str) -> None:
         await self._write(schema.DEREGISTER_MME, {"imsi": imsi})
+
+    async def set_imeisv(self, imsi: str, imeisv: str) -> None:
+        await self._write(schema.SET_IMEISV, {"imsi": imsi, "imeisv": imeisv})
+
+    async def set_pgw(self, imsi: str, *, context_id: int, pgw: PgwIdentity | None) -> None:
+        await self._write(schema.SET_PGW, {"imsi": imsi, "context_id": context_id, **schema.pgw_columns(pgw)})
 
     async def put(self, subscriber: Subscriber, *, replace: bool = False) -> None:
         await self.put_many((subscriber,), replace=replace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
-from epc.hss.store.subscriber import Subscriber
+from epc.hss.store.subscriber import PgwIdentity, Subscriber
 
 
 class StoreError(Exception):
@@ -39,6 +39,12 @@ class SubscriberStore(Protocol):
 
     async def deregister_mme(self, imsi: str) -> None:
         """Forget the serving MME."""
+
+    async def set_imeisv(self, imsi: str, imeisv: str) -> None:
+        """The equipment that the subscriber uses now."""
+
+    async def set_pgw(self, imsi: str, *, context_id: int, pgw: PgwIdentity | None) -> None:
+        """The PDN GW that serves this APN, None when none does any more."""
 
     async def put(self, subscriber: Subscriber, *, replace: bool = False) -> None:
         """Add one subscriber; raises :class:`SubscriberExists`.

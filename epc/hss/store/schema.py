@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import cast
 
 from epc.hss.store.interface import StoreError
-from epc.hss.store.subscriber import AccessRestriction, Algorithm, ApnConfiguration, NetworkAccessMode, PdnType, Subscriber, SubscriberStatus
+from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
+from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
 from epc.wire.identity import Imsi, Plmn
 
 Value = str | int | None
@@ -56,6 +57,9 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             ambr_dl_bps BIGINT NOT NULL,
             static_ipv4 VARCHAR(15),
             static_ipv6 VARCHAR(39),
+            pgw_host VARCHAR(255),
+            pgw_realm VARCHAR(255),
+            pgw_address VARCHAR(39),
             PRIMARY KEY (imsi, context_id)
         )""",
     )),
@@ -72,7 +76,7 @@ SUBSCRIBER_COLUMNS = (
 )
 APN_COLUMNS = (
     "context_id", "apn", "pdn_type", "qci", "arp_priority_level", "preemption_capability", "preemption_vulnerability",
-    "ambr_ul_bps", "ambr_dl_bps", "static_ipv4", "static_ipv6",
+    "ambr_ul_bps", "ambr_dl_bps", "static_ipv4", "static_ipv6", "pgw_host", "pgw_realm", "pgw_address",
 )
 
 _SUBSCRIBER = ", ".join(SUBSCRIBER_COLUMNS)
@@ -94,6 +98,9 @@ REGISTER_MME = ("UPDATE subscriber SET mme_host = :mme_host, mme_realm = :mme_re
                 "imeisv = COALESCE(:imeisv, imeisv) WHERE imsi = :imsi")
 SET_PURGED = "UPDATE subscriber SET purged = 1 WHERE imsi = :imsi AND mme_host = :mme_host"
 DEREGISTER_MME = "UPDATE subscriber SET mme_host = NULL, mme_realm = NULL, visited_plmn = NULL, purged = 0 WHERE imsi = :imsi"
+SET_IMEISV = "UPDATE subscriber SET imeisv = :imeisv WHERE imsi = :imsi"
+SET_PGW = ("UPDATE apn_configuration SET pgw_host = :pgw_host, pgw_realm = :pgw_realm, pgw_address = :pgw_address "
+           "WHERE imsi = :imsi AND context_id = :context_id")
 COUNT = "SELECT COUNT(*) FROM subscriber"
 COUNT_BY_MME = "SELECT mme_host, COUNT(*) FROM subscriber WHERE mme_host IS NOT NULL AND purged = 0 GROUP BY mme_host ORDER BY mme_host"
 
@@ -107,9 +114,11 @@ def too_new(name: str, version: int) -> StoreError:
 
 
 def keep_history(old: Subscriber, new: Subscriber) -> Subscriber:
-    """``new`` in the place of ``old``: the registration stays, and the SQN of the same USIM never goes backwards."""
+    """``new`` in the place of ``old``: registration and PDN GWs stay, and the SQN of the same USIM never goes backwards."""
+    pgws = {apn.apn: apn.pgw for apn in old.apns}
     return replace(
-        new, sqn=max(old.sqn, new.sqn) if old.k == new.k else new.sqn, mme_host=old.mme_host, mme_realm=old.mme_realm,
+        new, apns=tuple([replace(apn, pgw=pgws[apn.apn]) if pgws.get(apn.apn) else apn for apn in new.apns]),
+        sqn=max(old.sqn, new.sqn) if old.k == new.k else new.sqn, mme_host=old.mme_host, mme_realm=old.mme_realm,
         visited_plmn=old.visited_plmn, purged=old.purged, imeisv=old.imeisv)
 
 
@@ -126,27 +135,34 @@ def subscriber_row(subscriber: Subscriber) -> Parameters:
     }
 
 
+def pgw_columns(pgw: PgwIdentity | None) -> Parameters:
+    pgw = pgw or PgwIdentity()
+    return {"pgw_host": pgw.host, "pgw_realm": pgw.realm, "pgw_address": pgw.address}
+
+
 def apn_rows(subscriber: Subscriber) -> list[Parameters]:
     return [{
         "imsi": subscriber.imsi, "context_id": apn.context_id, "apn": apn.apn, "pdn_type": int(apn.pdn_type), "qci": apn.qci,
         "arp_priority_level": apn.arp_priority_level, "preemption_capability": int(apn.preemption_capability),
         "preemption_vulnerability": int(apn.preemption_vulnerability), "ambr_ul_bps": apn.ambr_ul_bps, "ambr_dl_bps": apn.ambr_dl_bps,
         "static_ipv4": apn.static_ipv4, "static_ipv6": apn.static_ipv6,
+        **pgw_columns(apn.pgw),
     } for apn in subscriber.apns]
 
 
 SubscriberRow = tuple[str, str, str, str, str, str | None, str, int, int, int, int, int, int, int, int, int,
                       str | None, str | None, str | None, int, str | None]
-ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None]
+ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None, str | None, str | None, str | None]
 
 
 def read_apn(row: ApnRow) -> ApnConfiguration:
     """From a row with the columns of ``APN_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
-    context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6 = row
+    context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6, host, realm, address = row
     return ApnConfiguration(
         context_id=context_id, apn=apn, pdn_type=PdnType(pdn_type), qci=qci, arp_priority_level=level,
         preemption_capability=bool(capability), preemption_vulnerability=bool(vulnerability), ambr_ul_bps=ul, ambr_dl_bps=dl,
-        static_ipv4=static_ipv4, static_ipv6=static_ipv6)
+        static_ipv4=static_ipv4, static_ipv6=static_ipv6,
+        pgw=PgwIdentity(host=host, realm=realm, address=address) if host or address else None)
 
 
 def read_subscriber(row: SubscriberRow, apns: tuple[ApnConfiguration, ...]) -> Subscriber:
@@ -156,7 +172,7 @@ def read_subscriber(row: SubscriberRow, apns: tuple[ApnConfiguration, ...]) -> S
     return Subscriber(
         imsi=Imsi(imsi), msisdn=msisdn, algorithm=Algorithm(algorithm), k=bytes.fromhex(k), opc=bytes.fromhex(opc),
         op=None if op is None else bytes.fromhex(op), amf=bytes.fromhex(amf), sqn=sqn, status=SubscriberStatus(status),
-        network_access_mode=NetworkAccessMode(network_access_mode), access_restriction=AccessRestriction(access_restriction),
+        network_access_mode=NetworkAccessMode(network_access_mode), access_restriction=AccessRestrictionData(access_restriction),
         roaming_allowed=bool(roaming_allowed), rau_tau_timer_s=rau_tau_timer_s, ambr_ul_bps=ambr_ul_bps, ambr_dl_bps=ambr_dl_bps,
         default_context_id=default_context_id, apns=apns, mme_host=mme_host, mme_realm=mme_realm,
         visited_plmn=None if visited_plmn is None else Plmn(visited_plmn), purged=bool(purged), imeisv=imeisv)

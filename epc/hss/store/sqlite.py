@@ -18,7 +18,7 @@ from itertools import islice
 
 from epc.hss.store import schema
 from epc.hss.store.interface import StoreError, SubscriberExists
-from epc.hss.store.subscriber import Subscriber
+from epc.hss.store.subscriber import PgwIdentity, Subscriber
 
 BUSY_TIMEOUT_S = 5.0
 SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
@@ -95,6 +95,14 @@ class SqliteStore:
     async def deregister_mme(self, imsi: str) -> None:
         with self._errors():
             self._execute(schema.DEREGISTER_MME, {"imsi": imsi})
+
+    async def set_imeisv(self, imsi: str, imeisv: str) -> None:
+        with self._errors():
+            self._execute(schema.SET_IMEISV, {"imsi": imsi, "imeisv": imeisv})
+
+    async def set_pgw(self, imsi: str, *, context_id: int, pgw: PgwIdentity | None) -> None:
+        with self._errors():
+            self._execute(schema.SET_PGW, {"imsi": imsi, "context_id": context_id, **schema.pgw_columns(pgw)})
 
     async def put(self, subscriber: Subscriber, *, replace: bool = False) -> None:
         await self.put_many((subscriber,), replace=replace)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag, StrEnum
+from enum import StrEnum
 
+from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
 from epc.wire.identity import Imsi, Plmn
 
 
@@ -15,44 +16,16 @@ class Algorithm(StrEnum):
     TUAK = "tuak"               # TS 35.231
 
 
-class SubscriberStatus(IntEnum):
-    """TS 29.272 clause 7.3.29."""
-
-    SERVICE_GRANTED = 0
-    OPERATOR_DETERMINED_BARRING = 1
+NO_ACCESS_RESTRICTION = AccessRestrictionData(0)
 
 
-class NetworkAccessMode(IntEnum):
-    """TS 29.272 clause 7.3.21."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PgwIdentity:
+    """A PDN GW by name, by address, or both: TS 29.272 clause 7.3.45."""
 
-    PACKET_AND_CIRCUIT = 0
-    ONLY_PACKET = 2
-
-
-class PdnType(IntEnum):
-    """TS 29.272 clause 7.3.62."""
-
-    IPV4 = 0
-    IPV6 = 1
-    IPV4V6 = 2
-    IPV4_OR_IPV6 = 3
-
-
-class AccessRestriction(IntFlag):
-    """Access-Restriction-Data, TS 29.272 clause 7.3.31: a set bit forbids the access."""
-
-    UTRAN_NOT_ALLOWED = 1 << 0
-    GERAN_NOT_ALLOWED = 1 << 1
-    GAN_NOT_ALLOWED = 1 << 2
-    I_HSPA_EVOLUTION_NOT_ALLOWED = 1 << 3
-    WB_E_UTRAN_NOT_ALLOWED = 1 << 4
-    HO_TO_NON_3GPP_ACCESS_NOT_ALLOWED = 1 << 5
-    NB_IOT_NOT_ALLOWED = 1 << 6
-    ENHANCED_COVERAGE_NOT_ALLOWED = 1 << 7
-    NR_AS_SECONDARY_RAT_NOT_ALLOWED = 1 << 8
-
-
-NO_ACCESS_RESTRICTION = AccessRestriction(0)
+    host: str | None = None
+    realm: str | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +43,7 @@ class ApnConfiguration:
     ambr_dl_bps: int = 100_000_000
     static_ipv4: str | None = None              # address of the UE when it is not the PGW that chooses
     static_ipv6: str | None = None              # the /64 prefix's first address, likewise
+    pgw: PgwIdentity | None = None              # the PDN GW in use, as the MME told in Notify
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +66,7 @@ class Subscriber:
 
     status: SubscriberStatus = SubscriberStatus.SERVICE_GRANTED
     network_access_mode: NetworkAccessMode = NetworkAccessMode.ONLY_PACKET
-    access_restriction: AccessRestriction = NO_ACCESS_RESTRICTION
+    access_restriction: AccessRestrictionData = NO_ACCESS_RESTRICTION
     roaming_allowed: bool = True
     rau_tau_timer_s: int = 3240                 # Subscribed-Periodic-RAU-TAU-Timer; 54 min, the default of T3412
     ambr_ul_bps: int = 500_000_000
