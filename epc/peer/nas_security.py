@@ -14,28 +14,21 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Sequence
-from enum import Enum, IntEnum
+from enum import Enum
 from typing import NamedTuple
 
 from epc.security.eps_aka import AlgorithmType, derive_algorithm_key, derive_kenb, derive_nh
 from epc.security.nas_algorithms import Direction, Eea, Eia, eea, eia
 from epc.wire.errors import WireError
+from epc.wire.nas.enumerations import SecurityHeaderType
 
+_CIPHERED = SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED
+_NEW_CONTEXT = SecurityHeaderType.INTEGRITY_PROTECTED_WITH_NEW_EPS_SECURITY_CONTEXT                             # SECURITY MODE COMMAND
+_NEW_CONTEXT_CIPHERED = SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED_WITH_NEW_EPS_SECURITY_CONTEXT       # SECURITY MODE COMPLETE
 _EMM = 0x07                     # protocol discriminator "EPS mobility management messages"
 _HEADER_OCTETS = 6              # security header type and discriminator, NAS-MAC (4), sequence number
 _LAST_COUNT = (1 << 24) - 1     # overflow counter (16 bits) and sequence number (8 bits)      TS 24.301 clause 4.4.3.1
 _NAS_BEARER = 0                 # TS 33.401 clause 8.1
-
-
-class SecurityHeaderType(IntEnum):
-    """TS 24.301 table 9.3.1."""
-
-    PLAIN = 0
-    INTEGRITY_PROTECTED = 1
-    INTEGRITY_PROTECTED_AND_CIPHERED = 2
-    INTEGRITY_PROTECTED_NEW_CONTEXT = 3                 # SECURITY MODE COMMAND
-    INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT = 4    # SECURITY MODE COMPLETE
-    SERVICE_REQUEST = 12                                # and 13 to 15, which are reserved for it
 
 
 class Side(Enum):
@@ -156,13 +149,12 @@ class NasSecurityContext:
         count = self._take_count()
         direction = self._send_direction
         if ciphered:
-            header_type = (SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT if new_context
-                           else SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED)
+            header_type = _NEW_CONTEXT_CIPHERED if new_context else _CIPHERED
             payload = eea(self.eea, self._k_nas_enc, count, _NAS_BEARER, direction, plain)
         else:
-            header_type = SecurityHeaderType.INTEGRITY_PROTECTED_NEW_CONTEXT if new_context else SecurityHeaderType.INTEGRITY_PROTECTED
+            header_type = _NEW_CONTEXT if new_context else SecurityHeaderType.INTEGRITY_PROTECTED
             payload = plain
-        if direction is Direction.UPLINK and header_type == SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT:
+        if direction is Direction.UPLINK and header_type == _NEW_CONTEXT_CIPHERED:
             self.kenb_uplink_count = count
         protected = bytes((count & 0xFF,)) + payload
         mac = eia(self.eia, self._k_nas_int, count, _NAS_BEARER, direction, protected)
@@ -196,11 +188,10 @@ class NasSecurityContext:
         header_type, mac, sequence_number, payload = parse_security_header(octets)
         direction = self._receive_direction
         count = self._verify(octets[5:], mac, sequence_number, 8)
-        ciphered = header_type in (SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED,
-                                   SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT)
+        ciphered = header_type in (_CIPHERED, _NEW_CONTEXT_CIPHERED)
         if ciphered:
             payload = eea(self.eea, self._k_nas_enc, count, _NAS_BEARER, direction, payload)
-            if direction is Direction.UPLINK and header_type == SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED_NEW_CONTEXT:
+            if direction is Direction.UPLINK and header_type == _NEW_CONTEXT_CIPHERED:
                 self.kenb_uplink_count = count
         return Unprotected(payload, header_type, count, ciphered)
 

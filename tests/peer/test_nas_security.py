@@ -12,7 +12,6 @@ from epc.peer.nas_security import (
     NasSecurityContext,
     NoCommonAlgorithm,
     ReplayError,
-    SecurityHeaderType,
     Side,
     hash_mme,
     parse_security_header,
@@ -22,6 +21,7 @@ from epc.peer.nas_security import (
 from epc.security.eps_aka import AlgorithmType, derive_algorithm_key, derive_kenb
 from epc.security.nas_algorithms import Direction, Eea, Eia, eea, eia
 from epc.wire.errors import WireError
+from epc.wire.nas.enumerations import SecurityHeaderType
 
 KASME = bytes(range(32))
 PLAIN = bytes.fromhex("075e23093387052143658709f1")      # SECURITY MODE COMPLETE
@@ -60,7 +60,7 @@ def test_command_that_takes_a_context_into_use_is_readable_before_the_keys_are_k
     ue, mme = pair()
     command = mme.protect(PLAIN, new_context=True, ciphered=False)
     header = parse_security_header(command)
-    assert header.header_type == security_header_type(command) == SecurityHeaderType.INTEGRITY_PROTECTED_NEW_CONTEXT
+    assert header.header_type == security_header_type(command) == SecurityHeaderType.INTEGRITY_PROTECTED_WITH_NEW_EPS_SECURITY_CONTEXT
     assert (header.payload, header.sequence_number) == (PLAIN, 0)
     assert ue.unprotect(command).plain == PLAIN
 
