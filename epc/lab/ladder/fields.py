@@ -12,9 +12,13 @@ Tree: TypeAlias = "str | list[tuple[str, Tree]]"
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
+_ACRONYMS = {word.title(): word for word in ("ESM", "EMM", "EPS", "PDN", "NAS", "GUTI", "UE", "CS", "PGW", "IP")}
+
+
 def spaced(name: str) -> str:
     """``CreateSessionRequest`` as the specification writes it: Create Session Request."""
-    return _WORDS.sub(" ", name)
+    words = [_ACRONYMS.get(word, word) for word in _WORDS.sub(" ", name).split()]
+    return " ".join(words).replace(" From UE", " (from UE)").replace(" To UE", " (to UE)")
 
 
 def message_name(message: object) -> str:

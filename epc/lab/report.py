@@ -1,0 +1,134 @@
+"""What a scenario leaves in its output folder: ladder.txt, ladder.html, summary.json; and the tables it prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from epc.lab.ladder import LadderEvent, LadderObserver, render_text
+from epc.lab.ladder.page import render_page
+from epc.lab.ladder.steps import STEPS
+from epc.node import TUNNELS, Node, TunnelEnd
+
+
+@dataclass(slots=True, kw_only=True)
+class TunnelRow:
+    """One line of the table t1 to t8."""
+
+    label: str
+    name: str
+    meaning: str
+    allocated_by: str
+    teid: int
+    address: str
+    seen_in: str
+
+
+@dataclass(slots=True, kw_only=True)
+class PhoneReport:
+    imsi: str
+    ip: str = ""
+    tunnels: list[TunnelRow] = field(default_factory=list)
+    attach_s: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RunReport:
+    scenario: str
+    title: str
+    result: str = "running"         # "passed" or "failed"
+    problems: list[str] = field(default_factory=list)
+    phones: dict[str, PhoneReport] = field(default_factory=dict)
+    checks: list[tuple[str, bool]] = field(default_factory=list)
+    duration_s: float = 0.0
+
+
+def tunnel_rows(imsi: str, nodes: Iterable[Node[Any]], observer: LadderObserver) -> list[TunnelRow]:
+    """The eight ids of one phone's default bearer, as the nodes hold them now and as the wire showed them."""
+    held: dict[str, TunnelEnd] = {}
+    allocators: dict[str, str] = {}
+    for node in nodes:
+        for end in node.tunnels():
+            if end.imsi == imsi and (end.name not in held or end.own):
+                held[end.name] = end
+            if end.own:
+                allocators[f"{end.name} {end.teid} {end.address}"] = node.config.name
+    rows = []
+    for tunnel in TUNNELS:
+        found = held.get(tunnel.name)
+        if found is None:
+            continue
+        rows.append(TunnelRow(
+            label=tunnel.label, name=tunnel.name, meaning=tunnel.meaning,
+            allocated_by=allocators.get(f"{found.name} {found.teid} {found.address}", tunnel.allocated_by), teid=found.teid,
+            address=found.address, seen_in=observer.tunnels.get((found.name, found.teid, found.address), "(not seen on the wire)")))
+    return rows
+
+
+def tunnel_table(rows: Sequence[TunnelRow]) -> str:
+    lines = [("", "name", "meaning", "allocated by", "value", "at", "first seen in")]
+    lines += [(row.label, row.name, row.meaning, row.allocated_by, f"0x{row.teid:08x}", row.address, row.seen_in) for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def step_timings(events: Sequence[LadderEvent]) -> dict[str, dict[str, float]]:
+    """For each step of the (first) attach: when its first message left and how long until its last, in milliseconds."""
+    timings: dict[str, dict[str, float]] = {}
+    for number, name in STEPS.items():
+        times = [event.time_s for event in events if event.step == number]
+        if times:
+            timings[f"{number} {name}"] = {"start_ms": round(times[0] * 1000, 3), "duration_ms": round((times[-1] - times[0]) * 1000, 3)}
+    return timings
+
+
+def summary(report: RunReport, observer: LadderObserver) -> dict[str, Any]:
+    return {
+        "scenario": report.scenario,
+        "title": report.title,
+        "result": report.result,
+        "problems": report.problems,
+        "checks": [{"what": what, "passed": passed} for what, passed in report.checks],
+        "duration_s": round(report.duration_s, 3),
+        "ues": [_phone_summary(phone, observer) for phone in report.phones.values()],
+        "messages": [
+            {"ms": round(event.time_s * 1000, 3), "interface": event.interface, "from": event.source, "to": event.destination, "name": event.name,
+             **({"carried_by": event.carried_by} if event.carried_by else {}), **({"step": event.step} if event.step else {}),
+             **({"retransmission": True} if event.repeated else {}), **({"count": event.count} if event.count > 1 else {})}
+            for event in observer.events
+        ],
+    }
+
+
+def _phone_summary(phone: PhoneReport, observer: LadderObserver) -> dict[str, Any]:
+    return {
+        "imsi": phone.imsi,
+        "ip": phone.ip,
+        "attach_ms": None if phone.attach_s is None else round(phone.attach_s * 1000, 3),
+        "tunnels": {row.label: {
+            "name": row.name, "teid": row.teid, "address": row.address, "allocated_by": row.allocated_by, "seen_in": row.seen_in,
+        } for row in phone.tunnels},
+        "steps": step_timings([event for event in observer.events if not event.imsi or event.imsi == phone.imsi]),
+    }
+
+
+def _phone_record(phone: PhoneReport) -> Mapping[str, Any]:
+    return {"imsi": phone.imsi, "ip": phone.ip, "tunnels": [
+        {"label": row.label, "name": row.name, "teid": row.teid, "allocated_by": row.allocated_by, "meaning": row.meaning, "seen_in": row.seen_in}
+        for row in phone.tunnels]}
+
+
+def write_report(report: RunReport, observer: LadderObserver, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "summary.json").write_bytes(orjson.dumps(summary(report, observer), option=orjson.OPT_INDENT_2))
+    text = render_text(observer.events, report.title)
+    for phone in report.phones.values():
+        if phone.tunnels:
+            text += f"\nTunnels of IMSI {phone.imsi}, {phone.ip}\n{tunnel_table(phone.tunnels)}\n"
+    (directory / "ladder.txt").write_text(text)
+    page = render_page(report.title, report.result, [_phone_record(phone) for phone in report.phones.values()], observer.events)
+    (directory / "ladder.html").write_text(page)
