@@ -33,7 +33,7 @@ class DropReason(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownlinkData:
-    """A packet arrived for a rule that says BUFFER (or DROP) and NOTIFY_CP: page the UE. Raised once until the FAR is changed."""
+    """A packet arrived for a rule that says BUFFER and NOTIFY_CP: page the UE. Raised once until the FAR is changed."""
 
     session_id: int
     pdr_id: int
@@ -81,6 +81,14 @@ class Statistics:
     error_indications_sent: int
     error_indications_received: int
     echo_requests_received: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GtpuPort:
+    """One side's GTP-U address, and the reference point that captures show for it."""
+
+    address: str        # the port is always 2152
+    interface: str      # "S1-U", "S5/S8-U"
 
 
 class IpLink(Protocol):

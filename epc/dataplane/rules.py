@@ -29,7 +29,7 @@ class ApplyAction(Flag):
     DROP = 1
     FORWARD = 2
     BUFFER = 4
-    NOTIFY_CP = 8   # with BUFFER (or DROP): tell the control plane about the first packet, see ``DownlinkData``
+    NOTIFY_CP = 8   # with BUFFER: tell the control plane about the first packet, see ``DownlinkData``
 
 
 class Gate(IntEnum):
@@ -56,6 +56,16 @@ class UeIpAddress:
 
     ipv4: IPv4Address | None = None
     ipv6_prefix: IPv6Network | None = None      # always a /64
+
+    @classmethod
+    def parse(cls, text: str) -> UeIpAddress:
+        """``45.45.0.2``, ``2001:db8:1::/64``, or any address inside that prefix."""
+        if "/" in text:
+            return cls(ipv6_prefix=IPv6Network(text))
+        address = ip_address(text)
+        if isinstance(address, IPv6Address):
+            return cls(ipv6_prefix=IPv6Network((address, 64), strict=False))
+        return cls(ipv4=address)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +102,6 @@ class SdfFilter:
             remote_ports=_ports(source[1]) if len(source) == 2 else None,
             local_ports=_ports(destination[1]) if len(destination) == 2 else None,
         )
-
-    def matches(self, remote: IPv4Address | IPv6Address, protocol: int, remote_port: int, local_port: int) -> bool:
-        """Whether a packet belongs to this flow; ports are -1 where the packet shows none (other protocols, fragments)."""
-        if self.protocol is not None and protocol != self.protocol:
-            return False
-        if self.remote is not None and remote not in self.remote:
-            return False
-        if self.remote_ports is not None and not self.remote_ports[0] <= remote_port <= self.remote_ports[1]:
-            return False
-        return self.local_ports is None or self.local_ports[0] <= local_port <= self.local_ports[1]
 
 
 def _ports(text: str) -> tuple[int, int]:
@@ -213,13 +213,3 @@ class SessionChange:
 
 class RuleError(ValueError):
     """Rules that cannot be installed: they contradict each other, or this forwarder has no such interface. Nothing was changed."""
-
-
-def parse_ue_address(text: str) -> UeIpAddress:
-    """``45.45.0.2`` or ``2001:db8:1::/64`` as a :class:`UeIpAddress`."""
-    if "/" in text:
-        return UeIpAddress(ipv6_prefix=IPv6Network(text))
-    address = ip_address(text)
-    if isinstance(address, IPv6Address):
-        return UeIpAddress(ipv6_prefix=IPv6Network((address, 64), strict=False))
-    return UeIpAddress(ipv4=address)

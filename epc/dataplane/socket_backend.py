@@ -1,0 +1,546 @@
+"""The portable back end: one UDP port a side, every packet through the event loop.
+
+Rules are compiled when they are installed (``socket_rules``): each TEID, and each UE address on a plain IP link, leads to one small
+object that does all there is to do. A modification swaps these objects; packets never look at a rule.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+from epc.dataplane import gtpu_path
+from epc.dataplane.flow import compile_filter
+from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid
+from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
+from epc.dataplane.socket_rules import ANY_ADDRESS, Attachment, Buffer, Counter, Discard, Guard, Hold, Rule, RuleTable, Selector, ToLink, ToTunnel
+from epc.transport.interface import Address, DatagramPort, Transport
+from epc.wire.errors import WireError
+
+log = logging.getLogger(__name__)
+
+_Identified = TypeVar("_Identified", Pdr, Far, Qer, Urr)
+_read_header = gtpu_path.MANDATORY_HEADER.unpack_from
+
+
+class _Port:
+    """The GTP-U port of one side (or of both, when they share an address)."""
+
+    def __init__(self, forwarder: SocketForwarder, interface: Interface, address: str) -> None:
+        self.forwarder = forwarder
+        self.interface = interface
+        self.address = address
+        self.packed_address = packed(address)
+        self.rules: RuleTable = {}              # by TEID
+        self.next_teid = 1
+        self.datagrams: DatagramPort | None = None
+
+    def send(self, message: bytes, to: Address) -> None:
+        if self.datagrams is not None:
+            self.datagrams.send(message, to)
+
+    def receive(self, message: bytes, source: Address) -> None:
+        try:
+            kind, length, teid = _read_header(message)
+        except struct.error:
+            self.forwarder.drop(DropReason.TRUNCATED)
+            return
+        if kind == gtpu_path.PLAIN_G_PDU and length == len(message) - 8 and length:
+            rule = self.rules.get(teid)
+            if rule is not None:
+                rule.gpdu(message, 8)
+                return
+        self._receive_other(message, source, length, teid)
+
+    def _receive_other(self, message: bytes, source: Address, length: int, teid: int) -> None:
+        """Whatever is not a G-PDU without optional header part to a known TEID."""
+        drop = self.forwarder.drop
+        if message[0] >> 4 != 3:        # version 1 and protocol type GTP (TS 29.281 clause 5.1)
+            drop(DropReason.WRONG_VERSION)
+            return
+        if length != len(message) - 8:
+            drop(DropReason.TRUNCATED if length > len(message) - 8 else DropReason.WRONG_LENGTH)
+            return
+        try:
+            start, extensions = gtpu_path.read_optional_part(message)
+        except WireError:
+            drop(DropReason.TRUNCATED)
+            return
+        kind = message[1]
+        if kind == gtpu_path.G_PDU:
+            self._receive_gpdu(message, source, teid, start, extensions)
+        elif kind == gtpu_path.END_MARKER:
+            self._receive_end_marker(teid)
+        elif kind == gtpu_path.ECHO_REQUEST:
+            self.forwarder.echo_requests_received += 1
+            self.send(gtpu_path.echo_response(gtpu_path.sequence_number(message)), source)
+        elif kind == gtpu_path.ECHO_RESPONSE:
+            self.forwarder.echo_answered(source.host, gtpu_path.sequence_number(message))
+        elif kind == gtpu_path.ERROR_INDICATION:
+            try:
+                self.forwarder.peer_lacks_tunnel(*gtpu_path.read_error_indication(message, start))
+            except WireError:
+                drop(DropReason.MALFORMED_ELEMENT)
+        elif kind == gtpu_path.SUPPORTED_EXTENSION_HEADERS_NOTIFICATION:
+            log.info("peer %s does not understand an extension header that was passed on to it", source)
+        else:
+            drop(DropReason.UNKNOWN_MESSAGE)
+
+    def _receive_gpdu(
+        self, message: bytes, source: Address, teid: int, start: int, extensions: tuple[gtpu_path.ExtensionHeader, ...],
+    ) -> None:
+        forwarder = self.forwarder
+        if start == len(message):
+            forwarder.drop(DropReason.TRUNCATED)
+            return
+        rule = self.rules.get(teid)
+        if rule is None:
+            forwarder.drop(DropReason.UNKNOWN_TEID)
+            if teid:
+                forwarder.error_indications_sent += 1
+                self.send(gtpu_path.error_indication(teid, self.packed_address), Address(source.host, GTPU_PORT))
+            forwarder.on_event(UnknownTeid(interface=self.interface, peer=source.host, teid=teid))
+            return
+        for extension in extensions:
+            required = extension.needs_everybody if forwarder.is_intermediate else extension.needs_the_endpoint
+            if required and extension.type not in gtpu_path.UNDERSTOOD:
+                forwarder.drop(DropReason.EXTENSION_HEADER)
+                self.send(gtpu_path.supported_extension_headers_notification(), Address(source.host, GTPU_PORT))
+                return
+        if forwarder.is_intermediate and any(extension.ends_here for extension in extensions):
+            size = len(message) - start
+            message = gtpu_path.without_extension_headers_that_end_here(message, start, extensions)
+            start = len(message) - size
+        rule.gpdu(message, start)
+
+    def _receive_end_marker(self, teid: int) -> None:
+        rule = self.rules.get(teid)
+        if rule is None:
+            self.forwarder.drop(DropReason.UNKNOWN_TEID)        # ignored without an answer (TS 29.281 clause 7.3.2)
+            return
+        event = rule.end_marker()
+        if event is not None:
+            self.forwarder.on_event(event)
+
+
+_Entry = tuple[_Port | Attachment, int | bytes]     # where packets come in, and the TEID or UE address that leads to a chain of rules
+
+
+class _Installed:
+    """A session and what it was compiled to."""
+
+    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "retired", "session")
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.entries: dict[_Entry, Rule] = {}
+        self.exits: dict[int, Rule] = {}                # by PDR: where its packets go after all checks
+        self.counters: dict[int, Counter] = {}          # by PDR
+        self.buffers: dict[int, Buffer] = {}            # by FAR
+        self.attachments: dict[str, Attachment] = {}
+        self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
+
+
+class SocketForwarder:
+    """A :class:`~epc.dataplane.forwarder.Forwarder` on plain UDP ports. Make one with :meth:`open`."""
+
+    def __init__(self, *, buffer_packets: int, first_teid: int | None) -> None:
+        self.on_event: Callable[[Event], None] = _no_event
+        self.is_intermediate = False                    # tunnels on both sides: an SGW
+        self.echo_requests_received = 0
+        self.error_indications_sent = 0
+        self._error_indications_received = 0
+        self._buffer_packets = buffer_packets
+        self._first_teid = first_teid
+        self._ports: dict[Interface, _Port] = {}
+        self._attachments: dict[str, Attachment] = {}
+        self._sessions: dict[int, _Installed] = {}
+        self._far_ends: dict[tuple[bytes, int], tuple[int, int]] = {}      # (address, TEID) of the peer -> (session, FAR)
+        self._drops = dict.fromkeys(DropReason, 0)
+        self._retired = Usage()
+        self._echo_sequence = 0
+        self._echoes: dict[tuple[str, int], asyncio.Future[None]] = {}
+
+    @classmethod
+    async def open(
+        cls, transport: Transport, *, access: GtpuPort | None = None, core: GtpuPort | None = None,
+        buffer_packets: int = 32, first_teid: int | None = None,
+    ) -> SocketForwarder:
+        """Open the GTP-U ports: both sides for an SGW, ``access`` for a PGW, ``core`` for an eNodeB.
+
+        ``buffer_packets`` bounds what each FAR holds for an idle UE. TEIDs count up from ``first_teid``; the default is a random
+        number, so that a restarted node does not hand out TEIDs that a peer still uses for somebody else.
+        """
+        forwarder = cls(buffer_packets=buffer_packets, first_teid=first_teid)
+        for interface, side in ((Interface.ACCESS, access), (Interface.CORE, core)):
+            if side is not None:
+                await forwarder._open_port(transport, interface, side)
+        forwarder.is_intermediate = len(forwarder._ports) == 2
+        return forwarder
+
+    async def _open_port(self, transport: Transport, interface: Interface, side: GtpuPort) -> None:
+        for port in self._ports.values():
+            if port.address == side.address:
+                self._ports[interface] = port
+                return
+        port = _Port(self, interface, side.address)
+        port.next_teid = self._first_teid if self._first_teid is not None else secrets.randbelow(0xFFFFFFFF) + 1
+        port.datagrams = await transport.open_udp(Address(side.address, GTPU_PORT), port.receive, interface=side.interface)
+        self._ports[interface] = port
+
+    async def close(self) -> None:
+        for port in set(self._ports.values()):
+            if port.datagrams is not None:
+                port.datagrams.close()
+                port.datagrams = None
+        for attachment in self._attachments.values():
+            attachment.disconnect()
+        for waiting in self._echoes.values():
+            waiting.cancel()
+
+    # What the control plane asks for
+
+    def allocate_f_teid(self, interface: Interface) -> FTeid:
+        port = self._port(interface)
+        while port.next_teid in port.rules or not 0 < port.next_teid <= 0xFFFFFFFF:
+            port.next_teid = port.next_teid % 0xFFFFFFFF + 1
+        teid, port.next_teid = port.next_teid, port.next_teid + 1
+        return FTeid(teid=teid, address=port.address)
+
+    def install(self, session: Session) -> None:
+        if session.id in self._sessions:
+            raise RuleError(f"session {session.id} exists")
+        new = self._compile(session, _Installed(session), frozenset())
+        self._enter(new, old=None)
+
+    def modify(self, session_id: int, change: SessionChange) -> None:
+        old = self._installed(session_id)
+        before = old.session
+        session = Session(
+            id=session_id,
+            pdrs=_changed("PDR", before.pdrs, change.pdrs, change.remove_pdrs),
+            fars=_changed("FAR", before.fars, change.fars, change.remove_fars),
+            qers=_changed("QER", before.qers, change.qers, change.remove_qers),
+            urrs=_changed("URR", before.urrs, change.urrs, change.remove_urrs),
+        )
+        former_tunnels = {far.id: far for far in before.fars if far.id in change.end_markers}
+        for far_id in change.end_markers:
+            if far_id not in former_tunnels or former_tunnels[far_id].outer_header_creation is None:
+                raise RuleError(f"no tunnel to send an End Marker to: FAR {far_id} of session {session_id}")
+        new = self._compile(session, old, frozenset(far.id for far in change.fars))
+        for far in former_tunnels.values():
+            tunnel = far.outer_header_creation
+            if tunnel is not None:
+                self._port(far.destination_interface).send(gtpu_path.end_marker(tunnel.teid), Address(tunnel.address, GTPU_PORT))
+        self._enter(new, old)
+
+    def remove(self, session_id: int) -> Mapping[int, Usage]:
+        installed = self._installed(session_id)
+        usage = self.usage(session_id)
+        self._leave(installed, keep=())
+        del self._sessions[session_id]
+        for pdr in installed.session.pdrs:
+            self._retired += installed.counters[pdr.id].usage(pdr.source_interface)
+        for buffer in installed.buffers.values():
+            self._drops[DropReason.BUFFER_DISCARDED] += len(buffer.waiting)
+        return usage
+
+    def session(self, session_id: int) -> Session | None:
+        installed = self._sessions.get(session_id)
+        return None if installed is None else installed.session
+
+    def sessions(self) -> tuple[Session, ...]:
+        return tuple(installed.session for installed in self._sessions.values())
+
+    def usage(self, session_id: int) -> Mapping[int, Usage]:
+        installed = self._installed(session_id)
+        usage = {urr.id: installed.retired.get(urr.id, Usage()) for urr in installed.session.urrs}
+        for pdr in installed.session.pdrs:
+            for urr_id in pdr.urr_ids:
+                usage[urr_id] += installed.counters[pdr.id].usage(pdr.source_interface)
+        return usage
+
+    def statistics(self) -> Statistics:
+        uplink, downlink = Counter(), Counter()
+        buffered = 0
+        for installed in self._sessions.values():
+            for pdr in installed.session.pdrs:
+                total = uplink if pdr.source_interface is Interface.ACCESS else downlink
+                counter = installed.counters[pdr.id]
+                total.packets += counter.packets
+                total.octets += counter.octets
+            buffered += sum(len(buffer.waiting) for buffer in installed.buffers.values())
+        return Statistics(
+            sessions=len(self._sessions),
+            buffered_packets=buffered,
+            usage=self._retired + uplink.usage(Interface.ACCESS) + downlink.usage(Interface.CORE),
+            drops=dict(self._drops),
+            error_indications_sent=self.error_indications_sent,
+            error_indications_received=self._error_indications_received,
+            echo_requests_received=self.echo_requests_received,
+        )
+
+    def connect(self, network_instance: str, link: IpLink) -> None:
+        attachment = self._attachments.get(network_instance)
+        if attachment is None:
+            attachment = self._attachments[network_instance] = Attachment(network_instance, self.drop)
+        attachment.disconnect()
+        attachment.connect(link)
+
+    def disconnect(self, network_instance: str) -> None:
+        attachment = self._attachments.get(network_instance)
+        if attachment is not None:
+            attachment.disconnect()
+            self._forget_unused((attachment,))
+
+    async def echo(self, interface: Interface, peer: str, *, timeout_s: float = 3.0, attempts: int = 3) -> float:
+        port = self._port(interface)
+        loop = asyncio.get_running_loop()
+        self._echo_sequence = (self._echo_sequence + 1) & 0xFFFF
+        key = (peer, self._echo_sequence)
+        answered = self._echoes[key] = loop.create_future()
+        try:
+            for _ in range(attempts):
+                sent_at = loop.time()
+                port.send(gtpu_path.echo_request(self._echo_sequence), Address(peer, GTPU_PORT))
+                done, _ = await asyncio.wait((answered,), timeout=timeout_s)
+                if done:
+                    answered.result()
+                    return loop.time() - sent_at
+            raise TimeoutError(f"no GTP-U Echo Response from {peer}")
+        finally:
+            del self._echoes[key]
+
+    # What the ports and the compiled rules report
+
+    def drop(self, reason: DropReason) -> None:
+        self._drops[reason] += 1
+
+    def echo_answered(self, peer: str, sequence: int) -> None:
+        waiting = self._echoes.get((peer, sequence))
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    def peer_lacks_tunnel(self, teid: int, address: bytes) -> None:
+        self._error_indications_received += 1
+        found = self._far_ends.get((address, teid))
+        if found is not None:
+            tunnel = FTeid(teid=teid, address=unpacked(address))
+            self.on_event(ErrorIndication(session_id=found[0], far_id=found[1], tunnel=tunnel))
+
+    def _notify(self, event: Event) -> None:
+        self.on_event(event)
+
+    # Compiling rules: everything up to ``_enter`` only reads
+
+    def _compile(self, session: Session, old: _Installed, changed_fars: frozenset[int]) -> _Installed:
+        new = _Installed(session)
+        new.retired = old.retired
+        fars, qers, urrs = _by_id("FAR", session.fars), _by_id("QER", session.qers), _by_id("URR", session.urrs)
+        former = {pdr.id: pdr for pdr in old.session.pdrs} if old.counters else {}
+        starts: dict[_Entry, list[tuple[Pdr, Rule]]] = {}
+        for far in session.fars:
+            self._compile_far(far, old, new, rearm=far.id in changed_fars)
+        for pdr in sorted(_by_id("PDR", session.pdrs).values(), key=_precedence):
+            far_of_pdr = fars.get(pdr.far_id)
+            if far_of_pdr is None:
+                raise RuleError(f"PDR {pdr.id} names FAR {pdr.far_id}, which does not exist")
+            for name, wanted, present in (("QER", pdr.qer_ids, qers), ("URR", pdr.urr_ids, urrs)):
+                for rule_id in wanted:
+                    if rule_id not in present:
+                        raise RuleError(f"PDR {pdr.id} names {name} {rule_id}, which does not exist")
+            counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else Counter()
+            new.counters[pdr.id] = counter
+            rule = new.exits[pdr.id] = self._exit(pdr, far_of_pdr, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
+            if pdr.ue_ip_address is not None or (pdr.local_f_teid is not None and not self.is_intermediate):
+                rule = Guard(rule, self.drop, pdr.ue_ip_address, pdr.source_interface)
+            for entry in self._entries(pdr, new):
+                starts.setdefault(entry, []).append((pdr, rule))
+        for entry, candidates in starts.items():
+            if entry not in old.entries and entry[1] in entry[0].rules:
+                raise RuleError(f"PDR {candidates[0][0].id} of session {session.id} matches what another session's PDR matches")
+            new.entries[entry] = self._first_link(candidates)
+        return new
+
+    def _compile_far(self, far: Far, old: _Installed, new: _Installed, *, rearm: bool) -> None:
+        disposition = far.apply_action & ~ApplyAction.NOTIFY_CP
+        if disposition not in (ApplyAction.FORWARD, ApplyAction.DROP, ApplyAction.BUFFER):
+            raise RuleError(f"FAR {far.id} must do exactly one of FORWARD, DROP and BUFFER")
+        if disposition is ApplyAction.BUFFER:
+            buffer = old.buffers.get(far.id)
+            new.buffers[far.id] = Buffer() if buffer is None else Buffer(buffer.waiting) if rearm else buffer
+        if far.outer_header_creation is not None:
+            packed(far.outer_header_creation.address)
+            if not 0 <= far.outer_header_creation.teid <= 0xFFFFFFFF:
+                raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
+            if far.destination_interface not in self._ports:
+                raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {far.destination_interface.name}")
+
+    def _exit(self, pdr: Pdr, far: Far, qers: Iterable[Qer], counter: Counter, new: _Installed) -> Rule:
+        uplink = pdr.source_interface is Interface.ACCESS
+        if any((qer.uplink_gate if uplink else qer.downlink_gate) is Gate.CLOSED for qer in qers):
+            return Discard(self.drop, DropReason.GATE_CLOSED)
+        if ApplyAction.DROP in far.apply_action:
+            return Discard(self.drop, DropReason.FAR_DROP)
+        if ApplyAction.BUFFER in far.apply_action:
+            notify = self._notify if ApplyAction.NOTIFY_CP in far.apply_action else None
+            return Hold(new.buffers[far.id], self._buffer_packets, self.drop, notify, new.session.id, pdr.id, far.id)
+        if far.outer_header_creation is not None:
+            return ToTunnel(counter, self._port(far.destination_interface).send, far.outer_header_creation)
+        return ToLink(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)
+
+    def _entries(self, pdr: Pdr, new: _Installed) -> Iterator[_Entry]:
+        """Where packets of this PDR come in."""
+        if pdr.local_f_teid is not None:
+            port = self._port(pdr.source_interface)
+            if packed(pdr.local_f_teid.address) != port.packed_address:
+                raise RuleError(f"PDR {pdr.id}: {pdr.local_f_teid} is not at our address {port.address}")
+            if not 0 < pdr.local_f_teid.teid <= 0xFFFFFFFF:
+                raise RuleError(f"PDR {pdr.id}: a TEID has 32 bits and is not 0")
+            yield port, pdr.local_f_teid.teid
+            return
+        attachment = self._attachment(pdr.network_instance, new)
+        ue = pdr.ue_ip_address
+        # From the access side a link belongs to one UE, so that its source address is checked; on the core side the UE is looked up.
+        if ue is None or pdr.source_interface is Interface.ACCESS:
+            yield attachment, ANY_ADDRESS
+            return
+        if ue.ipv4 is not None:
+            yield attachment, ue.ipv4.packed
+        if ue.ipv6_prefix is not None:
+            yield attachment, ue.ipv6_prefix.network_address.packed[:8]
+
+    def _first_link(self, candidates: list[tuple[Pdr, Rule]]) -> Rule:
+        first_pdr, first_rule = candidates[0]
+        if not first_pdr.sdf_filters:
+            return first_rule       # takes everything: those of lower precedence never get a packet
+        return Selector(
+            tuple((tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), rule) for pdr, rule in candidates), self.drop, first_pdr.source_interface,
+        )
+
+    # Bringing compiled rules into force: nothing here can fail
+
+    def _enter(self, new: _Installed, old: _Installed | None) -> None:
+        if old is not None:
+            self._leave(old, keep=new.entries)
+            self._retire_counters(old, new)
+        for attachment in new.attachments.values():
+            attachment.uses += 1
+            self._attachments[attachment.name] = attachment
+        for (place, key), rule in new.entries.items():
+            place.rules[key] = rule
+        for far in new.session.fars:
+            if far.outer_header_creation is not None:
+                self._far_ends[packed(far.outer_header_creation.address), far.outer_header_creation.teid] = (new.session.id, far.id)
+        self._sessions[new.session.id] = new
+        if old is not None:
+            self._forget_unused(old.attachments.values())
+            self._release_buffered(old, new)
+
+    def _leave(self, old: _Installed, keep: Iterable[_Entry]) -> None:
+        for place, key in old.entries.keys() - keep:
+            del place.rules[key]
+        for far in old.session.fars:
+            if far.outer_header_creation is not None:
+                self._far_ends.pop((packed(far.outer_header_creation.address), far.outer_header_creation.teid), None)
+        for attachment in old.attachments.values():
+            attachment.uses -= 1
+        if not keep:
+            self._forget_unused(old.attachments.values())
+
+    def _retire_counters(self, old: _Installed, new: _Installed) -> None:
+        """Keep what PDRs counted that were removed, or that count for other URRs from now on."""
+        kept_urrs = {urr.id for urr in new.session.urrs}
+        for pdr in old.session.pdrs:
+            counter = old.counters[pdr.id]
+            if new.counters.get(pdr.id) is counter:
+                continue
+            usage = counter.usage(pdr.source_interface)
+            self._retired += usage
+            for urr_id in pdr.urr_ids:
+                new.retired[urr_id] = new.retired.get(urr_id, Usage()) + usage
+        for urr_id in new.retired.keys() - kept_urrs:
+            del new.retired[urr_id]
+
+    def _release_buffered(self, old: _Installed, new: _Installed) -> None:
+        for far_id, buffer in old.buffers.items():
+            if far_id in new.buffers:
+                continue
+            for pdr_id, octets, start in buffer.waiting:
+                rule = new.exits.get(pdr_id)
+                if rule is None or isinstance(rule, Discard):
+                    self._drops[DropReason.BUFFER_DISCARDED] += 1
+                elif start < 0:
+                    rule.packet(octets)
+                else:
+                    rule.gpdu(octets, start)
+
+    # Finding things
+
+    def _port(self, interface: Interface) -> _Port:
+        try:
+            return self._ports[interface]
+        except KeyError:
+            raise RuleError(f"no GTP-U port on side {interface.name}") from None
+
+    def _installed(self, session_id: int) -> _Installed:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise RuleError(f"no session {session_id}") from None
+
+    def _attachment(self, name: str, new: _Installed) -> Attachment:
+        attachment = new.attachments.get(name) or self._attachments.get(name) or Attachment(name, self.drop)
+        new.attachments[name] = attachment
+        return attachment
+
+    def _forget_unused(self, attachments: Iterable[Attachment]) -> None:
+        for attachment in attachments:
+            if not attachment.uses and attachment.link is None:
+                self._attachments.pop(attachment.name, None)
+
+
+def _no_event(event: Event) -> None:
+    """Until the node sets ``on_event``."""
+
+
+def _precedence(pdr: Pdr) -> int:
+    return pdr.precedence
+
+
+def _counts_the_same(former: Pdr | None, pdr: Pdr) -> bool:
+    return former is not None and former.urr_ids == pdr.urr_ids and former.source_interface is pdr.source_interface
+
+
+def _by_id(name: str, rules: tuple[_Identified, ...]) -> dict[int, _Identified]:
+    found = {rule.id: rule for rule in rules}
+    if len(found) != len(rules):
+        raise RuleError(f"two {name}s have the same id")
+    return found
+
+
+def _changed(name: str, before: tuple[_Identified, ...], given: tuple[_Identified, ...], removed: tuple[int, ...]) -> tuple[_Identified, ...]:
+    rules = {rule.id: rule for rule in before}
+    for rule_id in removed:
+        if rules.pop(rule_id, None) is None:
+            raise RuleError(f"no {name} {rule_id} to remove")
+    for rule in given:
+        rules[rule.id] = rule
+    return tuple(rules.values())
+
+
+def packed(address: str) -> bytes:
+    """The octets of an IP address; raises :class:`RuleError` if the text is none."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
+    except OSError:
+        raise RuleError(f"not an IP address: {address!r}") from None
+
+
+def unpacked(octets: bytes) -> str:
+    return socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets)

@@ -1,0 +1,324 @@
+"""The socket back end's rules, compiled: each object does one thing to a packet and hands it on to the next, or out.
+
+A chain starts at a TEID or a UE address and has at most three links: ``Selector`` (several PDRs, or SDF filters), ``Guard`` (is this
+the UE's own packet?), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from epc.dataplane.flow import CompiledFilter, flow_of
+from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
+from epc.dataplane.gtpu_path import PLAIN_G_PDU, end_marker
+from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
+from epc.transport.interface import Address
+
+Drop = Callable[[DropReason], None]
+Notify = Callable[[Event], None]
+
+_plain_header = struct.Struct(">HH4s").pack
+ANY_ADDRESS = b""               # the key of an attachment's rule for packets that no address in its table takes
+_NO_SUCH_ADDRESS = b"\0"        # equals no slice of 4 or 8 octets
+
+
+class Rule(Protocol):
+    """What becomes of a packet. ``gpdu`` gets a whole G-PDU and where the user's packet begins in it, ``packet`` a plain IP packet."""
+
+    def gpdu(self, message: bytes, start: int) -> None: ...
+
+    def packet(self, packet: bytes) -> None: ...
+
+    def end_marker(self) -> EndMarker | None:
+        """Pass an End Marker on, or return the event to raise when the tunnel ends here."""
+
+
+RuleTable = dict[int | bytes, Rule]     # where chains start
+
+
+class Counter:
+    """Packets and octets that one PDR let through."""
+
+    __slots__ = ("octets", "packets")
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.octets = 0
+
+    def usage(self, source: Interface) -> Usage:
+        if source is Interface.ACCESS:
+            return Usage(uplink_packets=self.packets, uplink_octets=self.octets)
+        return Usage(downlink_packets=self.packets, downlink_octets=self.octets)
+
+
+class ToTunnel:
+    """Into a GTP-U tunnel: encapsulates plain packets, and gives G-PDUs from another tunnel their new TEID."""
+
+    __slots__ = ("counter", "peer", "send", "teid")
+
+    def __init__(self, counter: Counter, send: Callable[[bytes, Address], None], tunnel: FTeid) -> None:
+        self.counter = counter
+        self.send = send
+        self.peer = Address(tunnel.address, GTPU_PORT)
+        self.teid = tunnel.teid.to_bytes(4)
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        counter = self.counter
+        counter.packets += 1
+        counter.octets += len(message) - start
+        self.send(message[:4] + self.teid + message[8:], self.peer)
+
+    def packet(self, packet: bytes) -> None:
+        counter = self.counter
+        counter.packets += 1
+        counter.octets += len(packet)
+        self.send(_plain_header(PLAIN_G_PDU, len(packet), self.teid) + packet, self.peer)
+
+    def end_marker(self) -> EndMarker | None:
+        self.send(end_marker(int.from_bytes(self.teid)), self.peer)
+        return None
+
+
+class Attachment:
+    """A place for a plain IP link under one network instance, and the rules for what comes from it."""
+
+    __slots__ = ("drop", "link", "name", "rules", "send", "uses")
+
+    def __init__(self, name: str, drop: Drop) -> None:
+        self.name = name
+        self.drop = drop
+        self.rules: RuleTable = {}      # by the UE's IPv4 address or /64 prefix
+        self.uses = 0                   # sessions that name it
+        self.link: IpLink | None = None
+        self.send: Callable[[bytes], None] = self._no_link
+
+    def connect(self, link: IpLink) -> None:
+        self.link = link
+        self.send = link.send
+        link.on_packet = self.receive
+
+    def disconnect(self) -> None:
+        if self.link is not None:
+            self.link.on_packet = _ignore
+        self.link = None
+        self.send = self._no_link
+
+    def receive(self, packet: bytes) -> None:
+        """A packet enters from the link."""
+        if not packet:
+            self.drop(DropReason.TRUNCATED)
+            return
+        problem = ip_problem(packet, 0)
+        if problem is not None:
+            self.drop(problem)
+            return
+        rule = self.rules.get(packet[16:20] if packet[0] < 0x60 else packet[24:32]) or self.rules.get(ANY_ADDRESS)
+        if rule is None:
+            self.drop(DropReason.UNKNOWN_UE_ADDRESS)
+        else:
+            rule.packet(packet)
+
+    def _no_link(self, packet: bytes) -> None:
+        self.drop(DropReason.NO_LINK)
+
+
+def _ignore(packet: bytes) -> None:
+    """What a link delivers after it was disconnected."""
+
+
+class ToLink:
+    """Out of the tunnel: the user's packet goes to a plain IP link."""
+
+    __slots__ = ("attachment", "counter", "pdr_id", "session_id")
+
+    def __init__(self, counter: Counter, attachment: Attachment, session_id: int, pdr_id: int) -> None:
+        self.counter = counter
+        self.attachment = attachment
+        self.session_id = session_id
+        self.pdr_id = pdr_id
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        counter = self.counter
+        counter.packets += 1
+        counter.octets += len(message) - start
+        self.attachment.send(message[start:])
+
+    def packet(self, packet: bytes) -> None:
+        counter = self.counter
+        counter.packets += 1
+        counter.octets += len(packet)
+        self.attachment.send(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return EndMarker(session_id=self.session_id, pdr_id=self.pdr_id)
+
+
+class Discard:
+    """Goes nowhere, counted under a reason."""
+
+    __slots__ = ("drop", "reason")
+
+    def __init__(self, drop: Drop, reason: DropReason) -> None:
+        self.drop = drop
+        self.reason = reason
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        self.drop(self.reason)
+
+    def packet(self, packet: bytes) -> None:
+        self.drop(self.reason)
+
+    def end_marker(self) -> EndMarker | None:
+        return None
+
+
+class Buffer:
+    """What waits for one FAR to change from BUFFER to FORWARD."""
+
+    __slots__ = ("notified", "waiting")
+
+    def __init__(self, waiting: deque[tuple[int, bytes, int]] | None = None) -> None:
+        self.notified = False
+        # PDR, octets, and where the user's packet begins in a G-PDU (-1: a plain packet)
+        self.waiting: deque[tuple[int, bytes, int]] = deque() if waiting is None else waiting
+
+
+class Hold:
+    """Buffers, and tells the control plane about the first packet."""
+
+    __slots__ = ("buffer", "drop", "far_id", "limit", "notify", "pdr_id", "session_id")
+
+    def __init__(self, buffer: Buffer, limit: int, drop: Drop, notify: Notify | None, session_id: int, pdr_id: int, far_id: int) -> None:
+        self.buffer = buffer
+        self.limit = limit
+        self.drop = drop
+        self.notify = notify
+        self.session_id = session_id
+        self.pdr_id = pdr_id
+        self.far_id = far_id
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        self._hold(message, start, start)
+
+    def packet(self, packet: bytes) -> None:
+        self._hold(packet, -1, 0)
+
+    def end_marker(self) -> EndMarker | None:
+        return None
+
+    def _hold(self, octets: bytes, start: int, packet_at: int) -> None:
+        if len(self.buffer.waiting) < self.limit:
+            self.buffer.waiting.append((self.pdr_id, octets, start))
+        else:
+            self.drop(DropReason.BUFFER_FULL)
+        if self.notify is not None and not self.buffer.notified:
+            self.buffer.notified = True
+            self.notify(DownlinkData(session_id=self.session_id, pdr_id=self.pdr_id, far_id=self.far_id, dscp=_dscp(octets, packet_at)))
+
+
+class Guard:
+    """Lets through only whole IP packets, and where the UE's address is known only those from it (uplink) or to it (downlink)."""
+
+    __slots__ = ("drop", "following", "ipv4", "ipv6_prefix", "ue_at_v4", "ue_at_v6", "wrong_address")
+
+    def __init__(self, following: Rule, drop: Drop, ue: UeIpAddress | None, source: Interface) -> None:
+        uplink = source is Interface.ACCESS
+        self.following = following
+        self.drop = drop
+        self.ipv4 = self.ipv6_prefix = b""      # empty: any address
+        if ue is not None:
+            self.ipv4 = _NO_SUCH_ADDRESS if ue.ipv4 is None else ue.ipv4.packed
+            self.ipv6_prefix = _NO_SUCH_ADDRESS if ue.ipv6_prefix is None else ue.ipv6_prefix.network_address.packed[:8]
+        self.ue_at_v4 = 12 if uplink else 16
+        self.ue_at_v6 = 8 if uplink else 24
+        self.wrong_address = DropReason.SPOOFED_SOURCE if uplink else DropReason.NO_MATCHING_RULE
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        problem = ip_problem(message, start) or self._address_problem(message, start)
+        if problem is None:
+            self.following.gpdu(message, start)
+        else:
+            self.drop(problem)
+
+    def packet(self, packet: bytes) -> None:
+        problem = self._address_problem(packet, 0)      # Attachment.receive has looked at the rest
+        if problem is None:
+            self.following.packet(packet)
+        else:
+            self.drop(problem)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
+
+    def _address_problem(self, octets: bytes, start: int) -> DropReason | None:
+        if octets[start] < 0x60:
+            at = start + self.ue_at_v4
+            return self.wrong_address if self.ipv4 and octets[at:at + 4] != self.ipv4 else None
+        at = start + self.ue_at_v6
+        return self.wrong_address if self.ipv6_prefix and octets[at:at + 8] != self.ipv6_prefix else None
+
+
+class Selector:
+    """Several PDRs on one tunnel or address, or SDF filters: the first that takes the packet, in order of precedence."""
+
+    __slots__ = ("candidates", "drop", "uplink")
+
+    def __init__(self, candidates: tuple[tuple[tuple[CompiledFilter, ...], Rule], ...], drop: Drop, source: Interface) -> None:
+        self.candidates = candidates
+        self.drop = drop
+        self.uplink = source is Interface.ACCESS
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        rule = self._select(message, start)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        rule = self._select(packet, 0)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.candidates[0][1].end_marker()
+
+    def _select(self, octets: bytes, start: int) -> Rule | None:
+        flow = flow_of(octets, start, uplink=self.uplink)
+        for filters, rule in self.candidates:
+            if not filters:
+                return rule
+            if flow is not None:
+                for compiled in filters:
+                    if compiled.matches(flow):
+                        return rule
+        return None
+
+
+def ip_problem(octets: bytes, start: int) -> DropReason | None:
+    """What is wrong with the IP packet from ``start`` (which exists) to the end, as far as its header tells."""
+    size = len(octets) - start
+    version = octets[start] >> 4
+    if version == 4:
+        if size < 20:
+            return DropReason.TRUNCATED
+        header = (octets[start] & 15) * 4
+        return None if octets[start + 2] << 8 | octets[start + 3] == size and 20 <= header <= size else DropReason.WRONG_LENGTH
+    if version == 6:
+        if size < 40:
+            return DropReason.TRUNCATED
+        return None if (octets[start + 4] << 8 | octets[start + 5]) + 40 == size else DropReason.WRONG_LENGTH
+    return DropReason.NOT_IP
+
+
+def _dscp(octets: bytes, start: int) -> int:
+    if len(octets) < start + 2:
+        return 0
+    if octets[start] >> 4 == 4:
+        return octets[start + 1] >> 2
+    return (octets[start] << 8 | octets[start + 1]) >> 6 & 0x3F
