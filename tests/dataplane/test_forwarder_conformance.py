@@ -1,0 +1,608 @@
+"""What every back end must do with packets: the rules of TS 29.281 and TS 29.244, one behaviour a test."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Callable
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+import pytest
+
+from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIndication, Forwarder, UnknownTeid
+from epc.dataplane.rules import (
+    ApplyAction,
+    Far,
+    FTeid,
+    Gate,
+    Interface,
+    Pdr,
+    Qer,
+    RuleError,
+    SdfFilter,
+    Session,
+    SessionChange,
+    UeIpAddress,
+    Urr,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from conftest import Bench, Peer, Wire
+
+pytestmark = pytest.mark.virtual_clock
+
+UE = "45.45.0.2"
+SERVER = "10.200.0.1"
+Packet = Callable[..., bytes]
+
+
+class Sgw:
+    """An SGW with one default bearer between an eNodeB and a PGW that the test plays."""
+
+    def __init__(self, forwarder: Forwarder, enb: Peer, pgw: Peer) -> None:
+        self.forwarder, self.enb, self.pgw = forwarder, enb, pgw
+        self.s1u_sgw = forwarder.allocate_f_teid(Interface.ACCESS)
+        self.s5u_sgw = forwarder.allocate_f_teid(Interface.CORE)
+        self.s1u_enb = FTeid(teid=0xE0000001, address=enb.host)
+        self.s5u_pgw = FTeid(teid=0xA0000001, address=pgw.host)
+
+    def session(self, downlink: ApplyAction = ApplyAction.FORWARD) -> Session:
+        return Session(
+            id=1,
+            pdrs=(
+                Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=self.s1u_sgw, far_id=1, urr_ids=(1,)),
+                Pdr(id=2, source_interface=Interface.CORE, local_f_teid=self.s5u_sgw, far_id=2, urr_ids=(1,)),
+            ),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, outer_header_creation=self.s5u_pgw),
+                  self.downlink_far(downlink)),
+            urrs=(Urr(id=1),),
+        )
+
+    def downlink_far(self, action: ApplyAction) -> Far:
+        return Far(
+            id=2, apply_action=action, destination_interface=Interface.ACCESS,
+            outer_header_creation=self.s1u_enb if ApplyAction.FORWARD in action else None,
+        )
+
+
+@pytest.fixture
+async def sgw(bench: Bench) -> Sgw:
+    forwarder = await bench.forwarder(access=True, core=True)
+    return Sgw(forwarder, await bench.peer(bench.enb_host), await bench.peer(bench.pgw_host))
+
+
+class Pgw:
+    """A PGW with one default bearer between an SGW that the test plays and SGi."""
+
+    def __init__(self, forwarder: Forwarder, sgw: Peer, sgi: Wire) -> None:
+        self.forwarder, self.sgw, self.sgi = forwarder, sgw, sgi
+        self.s5u_pgw = forwarder.allocate_f_teid(Interface.ACCESS)
+        self.s5u_sgw = FTeid(teid=0x50000001, address=sgw.host)
+
+    def session(self, ue: UeIpAddress | None = None) -> Session:
+        ue = ue or UeIpAddress.parse(UE)
+        return Session(
+            id=1,
+            pdrs=(
+                Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=self.s5u_pgw, ue_ip_address=ue, far_id=1, qer_ids=(1,), urr_ids=(1,)),
+                Pdr(id=2, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, far_id=2, qer_ids=(1,), urr_ids=(1,)),
+            ),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, network_instance="internet"),
+                  Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=self.s5u_sgw)),
+            qers=(Qer(id=1),),
+            urrs=(Urr(id=1),),
+        )
+
+    @property
+    def drops(self) -> dict[DropReason, int]:
+        return {reason: count for reason, count in self.forwarder.statistics().drops.items() if count}
+
+
+@pytest.fixture
+async def pgw(bench: Bench, wire: Wire) -> Pgw:
+    forwarder = await bench.forwarder(access=True)
+    forwarder.connect("internet", wire)
+    return Pgw(forwarder, await bench.peer(bench.enb_host), wire)
+
+
+def drops(forwarder: Forwarder) -> dict[DropReason, int]:
+    return {reason: count for reason, count in forwarder.statistics().drops.items() if count}
+
+
+# An SGW: tunnel to tunnel
+
+
+async def test_relays_both_ways_with_the_new_teid_and_counts_user_octets(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    up = [ipv4(UE, SERVER, b"u" * size) for size in (0, 1, 100, 1372)]
+    down = [ipv4(SERVER, UE, b"d" * size) for size in (7, 1000)]
+    for packet in up:
+        sgw.enb.send(gpdu(sgw.s1u_sgw.teid, packet), bench.access_host)
+    for packet in down:
+        sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, packet), bench.core_host)
+    await bench.settle()
+    assert sgw.pgw.received == [gpdu(sgw.s5u_pgw.teid, packet) for packet in up]
+    assert sgw.enb.received == [gpdu(sgw.s1u_enb.teid, packet) for packet in down]
+    seen = Usage(uplink_packets=4, uplink_octets=sum(map(len, up)), downlink_packets=2, downlink_octets=sum(map(len, down)))
+    assert sgw.forwarder.usage(1) == {1: seen}
+    assert sgw.forwarder.statistics().usage == seen
+    assert sgw.forwarder.remove(1) == {1: seen}
+    assert sgw.forwarder.statistics().usage == seen
+    assert sgw.forwarder.statistics().sessions == 0
+
+
+async def test_removed_session_gets_error_indication(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    sgw.forwarder.remove(1)
+    sgw.enb.send(gpdu(sgw.s1u_sgw.teid, ipv4(UE, SERVER)), bench.access_host)
+    await bench.settle()
+    assert sgw.pgw.received == []
+    # S flag set, TEID 0, TEID Data I and GTP-U Peer Address of the G-PDU's destination: TS 29.281 clause 7.3.1
+    address = bytes(map(int, bench.access_host.split(".")))
+    expected = struct.pack(">BBHIHH", 0x32, 26, 16, 0, 0, 0) + b"\x10" + sgw.s1u_sgw.teid.to_bytes(4) + b"\x85\x00\x04" + address
+    assert sgw.enb.received == [expected]
+    assert bench.events == [UnknownTeid(interface=Interface.ACCESS, peer=bench.enb_host, teid=sgw.s1u_sgw.teid)]
+    assert sgw.forwarder.statistics().error_indications_sent == 1
+
+
+async def test_teid_zero_gets_no_error_indication(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.enb.send(gpdu(0, ipv4(UE, SERVER)), bench.access_host)
+    await bench.settle()
+    assert sgw.enb.received == []
+    assert drops(sgw.forwarder) == {DropReason.UNKNOWN_TEID: 1}
+
+
+async def test_tunnel_of_one_side_is_unknown_on_the_other(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    stray = 0x1234567
+    assert stray not in (sgw.s1u_sgw.teid, sgw.s5u_sgw.teid)
+    sgw.pgw.send(gpdu(stray, ipv4(SERVER, UE)), bench.core_host)
+    await bench.settle()
+    assert sgw.enb.received == []
+    assert sgw.pgw.received[0][1] == 26
+
+
+async def test_buffers_for_an_idle_ue_raises_one_event_and_delivers_in_order(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session(ApplyAction.BUFFER | ApplyAction.NOTIFY_CP))
+    packets = [ipv4(SERVER, UE, bytes([number]), tos=46 << 2) for number in range(6)]
+    for packet in packets:
+        sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, packet), bench.core_host)
+    await bench.settle()
+    assert sgw.enb.received == []
+    assert bench.events == [DownlinkData(session_id=1, pdr_id=2, far_id=2, dscp=46)]
+    assert sgw.forwarder.statistics().buffered_packets == 4
+    assert drops(sgw.forwarder) == {DropReason.BUFFER_FULL: 2}
+    assert sgw.forwarder.usage(1)[1].downlink_packets == 0
+    sgw.forwarder.modify(1, SessionChange(fars=(sgw.downlink_far(ApplyAction.FORWARD),)))
+    await bench.settle()
+    assert sgw.enb.received == [gpdu(sgw.s1u_enb.teid, packet) for packet in packets[:4]]
+    assert sgw.forwarder.usage(1)[1].downlink_packets == 4
+    assert sgw.forwarder.statistics().buffered_packets == 0
+
+
+async def test_the_event_comes_again_when_the_ue_goes_idle_again(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    idle = SessionChange(fars=(sgw.downlink_far(ApplyAction.BUFFER | ApplyAction.NOTIFY_CP),))
+    sgw.forwarder.install(sgw.session())
+    for _ in range(2):
+        sgw.forwarder.modify(1, idle)
+        for _ in range(2):
+            sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, ipv4(SERVER, UE)), bench.core_host)
+        await bench.settle()
+    assert len(bench.events) == 2
+    assert sgw.forwarder.statistics().buffered_packets == 4
+
+
+async def test_buffer_is_discarded_when_paging_fails_or_the_session_goes(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session(ApplyAction.BUFFER))
+    sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, ipv4(SERVER, UE)), bench.core_host)
+    await bench.settle()
+    assert bench.events == []
+    sgw.forwarder.modify(1, SessionChange(fars=(sgw.downlink_far(ApplyAction.DROP),)))
+    assert drops(sgw.forwarder) == {DropReason.BUFFER_DISCARDED: 1}
+    sgw.forwarder.modify(1, SessionChange(fars=(sgw.downlink_far(ApplyAction.BUFFER),)))
+    sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, ipv4(SERVER, UE)), bench.core_host)
+    await bench.settle()
+    sgw.forwarder.remove(1)
+    assert drops(sgw.forwarder) == {DropReason.BUFFER_DISCARDED: 2}
+    assert sgw.enb.received == []
+
+
+async def test_path_switch_sends_an_end_marker_on_the_old_tunnel_first(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    target = FTeid(teid=0xE0000002, address=bench.enb_host)
+    far = Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=target)
+    sgw.forwarder.modify(1, SessionChange(fars=(far,), end_markers=(2,)))
+    packet = ipv4(SERVER, UE)
+    sgw.pgw.send(gpdu(sgw.s5u_sgw.teid, packet), bench.core_host)
+    await bench.settle()
+    assert sgw.enb.received == [struct.pack(">BBHI", 0x30, 254, 0, sgw.s1u_enb.teid), gpdu(target.teid, packet)]
+
+
+async def test_end_marker_is_passed_on(bench: Bench, sgw: Sgw) -> None:
+    sgw.forwarder.install(sgw.session())
+    sgw.pgw.send(struct.pack(">BBHI", 0x30, 254, 0, sgw.s5u_sgw.teid), bench.core_host)
+    sgw.pgw.send(struct.pack(">BBHI", 0x30, 254, 0, 0x7777), bench.core_host)
+    await bench.settle()
+    assert sgw.enb.received == [struct.pack(">BBHI", 0x30, 254, 0, sgw.s1u_enb.teid)]
+    assert sgw.pgw.received == []       # no Error Indication for an End Marker
+    assert bench.events == []
+
+
+async def test_error_indication_from_the_enb_names_session_and_far(bench: Bench, sgw: Sgw) -> None:
+    sgw.forwarder.install(sgw.session())
+    address = bytes(map(int, bench.enb_host.split(".")))
+    udp_port = b"\x01\x08\x68\x00"      # extension header UDP Port, which a real sender may add
+    body = b"\x10" + sgw.s1u_enb.teid.to_bytes(4) + b"\x85\x00\x04" + address
+    sgw.enb.send(struct.pack(">BBHIHBB", 0x36, 26, 8 + len(body), 0, 0, 0, 0x40) + udp_port + body, bench.access_host)
+    unrelated = b"\x10\x00\x00\x00\x09\x85\x00\x04" + address
+    sgw.enb.send(struct.pack(">BBHIHH", 0x32, 26, 4 + len(unrelated), 0, 0, 0) + unrelated, bench.access_host)
+    await bench.settle()
+    assert bench.events == [ErrorIndication(session_id=1, far_id=2, tunnel=sgw.s1u_enb)]
+    assert sgw.forwarder.statistics().error_indications_received == 2
+
+
+async def test_optional_header_parts_are_relayed(bench: Bench, sgw: Sgw, ipv4: Packet) -> None:
+    """Sequence number and PDCP PDU number pass through an SGW; an extension header of type 01xxxxxx stays (TS 29.281 clause 5.2.1)."""
+    sgw.forwarder.install(sgw.session())
+    packet = ipv4(UE, SERVER)
+
+    def optional(teid: int, next_type: int, extensions: bytes) -> bytes:
+        return struct.pack(">BBHIHBB", 0x36, 0xFF, 4 + len(extensions) + len(packet), teid, 0xABCD, 0, next_type) + extensions + packet
+
+    pdcp, unknown_optional, stays_here = b"\x01\x00\x05", b"\x01\x01\x02", b"\x01\x08\x68"
+    sgw.enb.send(optional(sgw.s1u_sgw.teid, 0xC0, pdcp + b"\x3F" + unknown_optional + b"\x00"), bench.access_host)
+    sgw.enb.send(optional(sgw.s1u_sgw.teid, 0x40, stays_here + b"\xC0" + pdcp + b"\x00"), bench.access_host)
+    await bench.settle()
+    assert sgw.pgw.received == [
+        optional(sgw.s5u_pgw.teid, 0xC0, pdcp + b"\x3F" + unknown_optional + b"\x00"),
+        optional(sgw.s5u_pgw.teid, 0xC0, pdcp + b"\x00"),
+    ]
+    assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=2 * len(packet))
+
+
+async def test_extension_header_only_the_endpoint_must_understand_passes_the_sgw(bench: Bench, sgw: Sgw, ipv4: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    packet = ipv4(UE, SERVER)
+    for kind in (0x85, 0xC5):       # comprehension required by the endpoint; by everybody
+        header = struct.pack(">BBHIHBB", 0x34, 0xFF, 8 + len(packet), sgw.s1u_sgw.teid, 0, 0, kind) + b"\x01\x10\x09\x00"
+        sgw.enb.send(header + packet, bench.access_host)
+    await bench.settle()
+    assert len(sgw.pgw.received) == 1
+    assert [message[1] for message in sgw.enb.received] == [31]     # Supported Extension Headers Notification
+    assert drops(sgw.forwarder) == {DropReason.EXTENSION_HEADER: 1}
+
+
+async def test_echo_request_is_answered_to_the_asking_port(bench: Bench, sgw: Sgw) -> None:
+    asking = await type(sgw.enb).open(bench.network.transport("monitor"), bench.enb_host, 40000)
+    asking.send(struct.pack(">BBHIHH", 0x32, 1, 4, 0, 0xBEEF, 0), bench.access_host)
+    await bench.settle()
+    assert asking.received == [struct.pack(">BBHIHH", 0x32, 2, 6, 0, 0xBEEF, 0) + b"\x0e\x00"]
+    assert sgw.forwarder.statistics().echo_requests_received == 1
+
+
+async def test_echo_measures_the_round_trip_and_times_out(bench: Bench, seconds: Callable[[], float]) -> None:
+    ours = await bench.forwarder(access=True)
+    bench.access_host = "10.0.0.21"
+    await bench.forwarder(access=True)
+    assert await ours.echo(Interface.ACCESS, "10.0.0.21") == pytest.approx(0.002, abs=0.001)
+    before = seconds()
+    with pytest.raises(TimeoutError):
+        await ours.echo(Interface.ACCESS, "10.0.0.99", timeout_s=1.0, attempts=3)
+    assert seconds() - before == pytest.approx(3.0, abs=0.1)
+
+
+# A PGW: tunnel to SGi
+
+
+async def test_pgw_takes_the_tunnel_off_and_puts_it_on(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    pgw.forwarder.install(pgw.session())
+    up, down = ipv4(UE, SERVER, b"up"), ipv4(SERVER, UE, b"down!")
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, up), bench.access_host)
+    with_sequence = struct.pack(">BBHIHH", 0x32, 0xFF, 4 + len(up), pgw.s5u_pgw.teid, 7, 0) + up
+    pgw.sgw.send(with_sequence, bench.access_host)
+    pgw.sgi.on_packet(down)
+    await bench.settle()
+    assert pgw.sgi.received == [up, up]
+    assert pgw.sgw.received == [gpdu(pgw.s5u_sgw.teid, down)]
+    assert pgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=2 * len(up), downlink_packets=1, downlink_octets=len(down))
+
+
+async def test_spoofed_source_is_dropped_and_counted(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    pgw.forwarder.install(pgw.session())
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4("45.45.0.3", SERVER)), bench.access_host)
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv6("2001:db8::1", "2001:db8:9::1")), bench.access_host)
+    await bench.settle()
+    assert pgw.sgi.received == []
+    assert pgw.drops == {DropReason.SPOOFED_SOURCE: 2}
+
+
+async def test_dual_stack_ue_is_known_by_both_addresses(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    ue = UeIpAddress(ipv4=UeIpAddress.parse(UE).ipv4, ipv6_prefix=UeIpAddress.parse("2001:db8:1::/64").ipv6_prefix)
+    pgw.forwarder.install(pgw.session(ue))
+    up4, up6 = ipv4(UE, SERVER), ipv6("2001:db8:1::77", "2001:db8:9::1")
+    for packet in (up4, up6, ipv6("2001:db8:2::77", "2001:db8:9::1")):
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, packet), bench.access_host)
+    down4, down6 = ipv4(SERVER, UE), ipv6("2001:db8:9::1", "2001:db8:1::77")
+    for packet in (down4, down6, ipv6("2001:db8:9::1", "2001:db8:2::77")):
+        pgw.sgi.on_packet(packet)
+    await bench.settle()
+    assert pgw.sgi.received == [up4, up6]
+    assert pgw.sgw.received == [gpdu(pgw.s5u_sgw.teid, down4), gpdu(pgw.s5u_sgw.teid, down6)]
+    assert pgw.drops == {DropReason.SPOOFED_SOURCE: 1, DropReason.UNKNOWN_UE_ADDRESS: 1}
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (lambda packet: b"", DropReason.TRUNCATED),
+    (lambda packet: packet[:19], DropReason.TRUNCATED),
+    (lambda packet: packet[:-1], DropReason.WRONG_LENGTH),
+    (lambda packet: packet + b"\0", DropReason.WRONG_LENGTH),
+    (lambda packet: b"\x4F" + packet[1:20], DropReason.WRONG_LENGTH),
+    (lambda packet: b"\x41" + packet[1:], DropReason.WRONG_LENGTH),
+    (lambda packet: b"\x55" + packet[1:], DropReason.NOT_IP),
+    (lambda packet: b"\x60" + packet[1:30], DropReason.TRUNCATED),
+    (lambda packet: b"\x60" + bytes(60), DropReason.WRONG_LENGTH),
+], ids=["empty", "short header", "short", "long", "header longer than packet", "header too short", "version 5", "short v6", "v6 length"])
+async def test_inner_packet_that_is_no_ip_packet(
+    bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet, spoil: Callable[[bytes], bytes], reason: DropReason,
+) -> None:
+    pgw.forwarder.install(pgw.session())
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, spoil(ipv4(UE, SERVER))), bench.access_host)
+    await bench.settle()
+    pgw.sgi.on_packet(spoil(ipv4(SERVER, UE)))
+    assert pgw.drops == {reason: 2}
+    assert pgw.sgi.received == pgw.sgw.received == []
+
+
+@pytest.mark.parametrize(("datagram", "reason"), [
+    (b"", DropReason.TRUNCATED),
+    (b"\x30\xFF\x00", DropReason.TRUNCATED),
+    (struct.pack(">BBHI", 0x30, 0xFF, 100, 1) + b"x", DropReason.TRUNCATED),
+    (struct.pack(">BBHI", 0x30, 0xFF, 0, 1) + b"x", DropReason.WRONG_LENGTH),
+    (struct.pack(">BBHI", 0x50, 0xFF, 1, 1) + b"x", DropReason.WRONG_VERSION),
+    (struct.pack(">BBHI", 0x20, 0xFF, 1, 1) + b"x", DropReason.WRONG_VERSION),
+    (struct.pack(">BBHI", 0x32, 0xFF, 1, 1) + b"x", DropReason.TRUNCATED),
+    (struct.pack(">BBHIHBB", 0x34, 0xFF, 4, 1, 0, 0, 0x85), DropReason.TRUNCATED),
+    (struct.pack(">BBHIHBB", 0x34, 0xFF, 8, 1, 0, 0, 0x85) + b"\x00\x00\x00\x00", DropReason.TRUNCATED),
+    (struct.pack(">BBHIHBB", 0x34, 0xFF, 8, 1, 0, 0, 0x85) + b"\x02\x00\x00\x00", DropReason.TRUNCATED),
+    (struct.pack(">BBHI", 0x30, 77, 0, 1), DropReason.UNKNOWN_MESSAGE),
+    (struct.pack(">BBHIHH", 0x32, 26, 4, 0, 0, 0), DropReason.MALFORMED_ELEMENT),
+    (struct.pack(">BBHIHH", 0x32, 26, 5, 0, 0, 0) + b"\x10", DropReason.MALFORMED_ELEMENT),
+    (struct.pack(">BBHIHH", 0x32, 26, 6, 0, 0, 0) + b"\x85\xFF", DropReason.MALFORMED_ELEMENT),
+    (struct.pack(">BBHIHH", 0x32, 26, 5, 0, 0, 0) + b"\x7F", DropReason.MALFORMED_ELEMENT),
+    (struct.pack(">BBHI", 0x30, 0xFF, 0, 0), DropReason.TRUNCATED),
+], ids=lambda value: value.hex()[:24] if isinstance(value, bytes) else value.value)
+async def test_bad_datagrams_are_counted_by_reason(bench: Bench, pgw: Pgw, datagram: bytes, reason: DropReason) -> None:
+    pgw.sgw.send(datagram, bench.access_host)
+    await bench.settle()
+    assert pgw.drops == {reason: 1}
+    assert pgw.sgw.received == []
+
+
+async def test_garbage_never_harms_and_is_all_accounted_for(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    """Random octets and mutated G-PDUs: each is forwarded whole, answered or counted, and the next good packet gets through."""
+    pgw.forwarder.install(pgw.session())
+    chance = random.Random(29281)
+    good = gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER))
+    sent = 3000
+    for number in range(sent):
+        if number % 2:
+            datagram = chance.randbytes(chance.randrange(0, 80))
+        else:
+            spoilt = bytearray(good)
+            for _ in range(chance.randrange(1, 4)):
+                spoilt[chance.randrange(0, 28)] = chance.randrange(256)
+            datagram = bytes(spoilt[:chance.randrange(len(spoilt) // 2, len(spoilt) + 1)])
+        pgw.sgw.send(datagram, bench.access_host)
+    await bench.settle()
+    statistics = pgw.forwarder.statistics()
+    quiet_messages = sent - sum(statistics.drops.values()) - statistics.usage.uplink_packets - statistics.echo_requests_received
+    assert 0 <= quiet_messages < 20     # Echo Response, Supported Extension Headers Notification, End Marker hit by chance
+    assert len(pgw.sgi.received) == statistics.usage.uplink_packets
+    for packet in pgw.sgi.received:
+        assert packet[12:16] == bytes((45, 45, 0, 2))
+        assert int.from_bytes(packet[2:4]) == len(packet)
+    pgw.sgi.received.clear()
+    pgw.sgw.send(good, bench.access_host)
+    await bench.settle()
+    assert pgw.sgi.received == [good[8:]]
+
+
+async def test_downlink_for_nobody_is_counted(pgw: Pgw, ipv4: Packet) -> None:
+    pgw.forwarder.install(pgw.session())
+    pgw.sgi.on_packet(ipv4(SERVER, "45.45.0.9"))
+    assert pgw.drops == {DropReason.UNKNOWN_UE_ADDRESS: 1}
+
+
+async def test_closed_gate_stops_its_direction_only(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    pgw.forwarder.install(pgw.session())
+    pgw.forwarder.modify(1, SessionChange(qers=(Qer(id=1, uplink_gate=Gate.CLOSED),)))
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER)), bench.access_host)
+    pgw.sgi.on_packet(ipv4(SERVER, UE))
+    await bench.settle()
+    assert pgw.sgi.received == []
+    assert len(pgw.sgw.received) == 1
+    assert pgw.drops == {DropReason.GATE_CLOSED: 1}
+    pgw.forwarder.modify(1, SessionChange(qers=(Qer(id=1),)))
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER)), bench.access_host)
+    await bench.settle()
+    assert len(pgw.sgi.received) == 1
+
+
+async def test_sdf_filters_choose_the_bearer_by_precedence(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    """A dedicated bearer takes its flow, the default bearer the rest."""
+    ue = UeIpAddress.parse(UE)
+    dedicated = FTeid(teid=0x50000002, address=bench.enb_host)
+    sdf = SdfFilter.from_flow_description("permit out 17 from 10.200.0.0/16 5060-5070 to assigned 40000")
+    pgw.forwarder.install(pgw.session())
+    pgw.forwarder.modify(1, SessionChange(
+        pdrs=(Pdr(
+            id=3, precedence=10, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, sdf_filters=(sdf,), far_id=3,
+        ),),
+        fars=(Far(id=3, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=dedicated),),
+    ))
+    flow = ipv4(SERVER, UE, sport=5061, dport=40000)
+    others = [
+        ipv4(SERVER, UE, sport=5071, dport=40000),
+        ipv4(SERVER, UE, sport=5061, dport=40001),
+        ipv4("10.201.0.1", UE, sport=5061, dport=40000),
+        ipv4(SERVER, UE, sport=5061, dport=40000, protocol=6),
+    ]
+    for packet in (flow, *others):
+        pgw.sgi.on_packet(packet)
+    await bench.settle()
+    assert pgw.sgw.received == [gpdu(dedicated.teid, flow), *(gpdu(pgw.s5u_sgw.teid, packet) for packet in others)]
+
+
+async def test_uplink_outside_the_bearers_filters_is_dropped(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    session = pgw.session()
+    sdf = SdfFilter(remote=IPv4Network("10.200.0.0/16"), protocol=17, remote_ports=(53, 53))
+    uplink = Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=pgw.s5u_pgw, ue_ip_address=UeIpAddress.parse(UE), sdf_filters=(sdf,), far_id=1)
+    pgw.forwarder.install(Session(id=1, pdrs=(uplink,), fars=session.fars))
+    for port in (53, 54):
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER, dport=port)), bench.access_host)
+    await bench.settle()
+    assert pgw.sgi.received == [ipv4(UE, SERVER, dport=53)]
+    assert pgw.drops == {DropReason.NO_MATCHING_RULE: 1}
+
+
+async def test_end_marker_at_the_tunnels_end_is_an_event(bench: Bench, pgw: Pgw) -> None:
+    pgw.forwarder.install(pgw.session())
+    pgw.sgw.send(struct.pack(">BBHI", 0x30, 254, 0, pgw.s5u_pgw.teid), bench.access_host)
+    await bench.settle()
+    assert bench.events == [EndMarker(session_id=1, pdr_id=1)]
+
+
+async def test_no_packet_of_one_ue_reaches_another(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    tunnels = {}
+    for number in range(2, 52):
+        ue = UeIpAddress.parse(f"45.45.0.{number}")
+        up, down = pgw.forwarder.allocate_f_teid(Interface.ACCESS), FTeid(teid=0x60000000 + number, address=bench.enb_host)
+        tunnels[number] = (up.teid, down.teid)
+        pgw.forwarder.install(Session(
+            id=number,
+            pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=up, ue_ip_address=ue, far_id=1),
+                  Pdr(id=2, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, far_id=2)),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet"),
+                  Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=down)),
+        ))
+    assert len({up for up, _ in tunnels.values()}) == 50
+    for number, (up_teid, _) in tunnels.items():
+        for other in tunnels:
+            pgw.sgw.send(gpdu(up_teid, ipv4(f"45.45.0.{other}", SERVER, bytes((number,)))), bench.access_host)
+        pgw.sgi.on_packet(ipv4(SERVER, f"45.45.0.{number}", bytes((number,))))
+    await bench.settle()
+    assert pgw.sgi.received == [ipv4(f"45.45.0.{number}", SERVER, bytes((number,))) for number in tunnels]
+    assert pgw.sgw.received == [gpdu(down, ipv4(SERVER, f"45.45.0.{number}", bytes((number,)))) for number, (_, down) in tunnels.items()]
+    assert pgw.drops == {DropReason.SPOOFED_SOURCE: 50 * 49}
+
+
+# An eNodeB: one link a UE
+
+
+async def test_enb_knows_the_ue_by_its_link(bench: Bench, wire: Wire, ipv4: Packet, gpdu: Packet) -> None:
+    enb = await bench.forwarder(core=True)
+    sgw = await bench.peer(bench.pgw_host)
+    imsi = "001010000000001"
+    s1u_enb, s1u_sgw = enb.allocate_f_teid(Interface.CORE), FTeid(teid=0x70000001, address=bench.pgw_host)
+    enb.install(Session(
+        id=1,
+        pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, network_instance=imsi, far_id=1),
+              Pdr(id=2, source_interface=Interface.CORE, local_f_teid=s1u_enb, far_id=2)),
+        fars=(Far(id=1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, outer_header_creation=s1u_sgw),
+              Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, network_instance=imsi)),
+    ))
+    up, down = ipv4(UE, SERVER), ipv4(SERVER, UE)
+    sgw.send(gpdu(s1u_enb.teid, down), bench.core_host)
+    await bench.settle()
+    assert drops(enb) == {DropReason.NO_LINK: 1}
+    enb.connect(imsi, wire)
+    wire.on_packet(up)
+    sgw.send(gpdu(s1u_enb.teid, down), bench.core_host)
+    await bench.settle()
+    assert sgw.received == [gpdu(s1u_sgw.teid, up)]
+    assert wire.received == [down]
+    enb.disconnect(imsi)
+    wire.on_packet(up)
+    await bench.settle()
+    assert len(sgw.received) == 1
+
+
+# Rules that cannot hold change nothing
+
+
+async def test_rules_that_cannot_hold_are_refused_whole(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    session = sgw.session()
+    sgw.forwarder.install(session)
+    bad = [
+        SessionChange(pdrs=(Pdr(id=9, source_interface=Interface.ACCESS, local_f_teid=sgw.s5u_pgw, far_id=1),)),     # not our address
+        SessionChange(pdrs=(Pdr(id=9, source_interface=Interface.ACCESS, local_f_teid=sgw.s1u_sgw, far_id=77),)),
+        SessionChange(pdrs=(Pdr(id=9, source_interface=Interface.ACCESS, local_f_teid=sgw.s1u_sgw, far_id=1, qer_ids=(5,)),)),
+        SessionChange(remove_fars=(2,)),
+        SessionChange(remove_urrs=(1,)),
+        SessionChange(remove_pdrs=(5,)),
+        SessionChange(fars=(Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DROP),)),
+        SessionChange(fars=(Far(id=1, apply_action=ApplyAction.FORWARD, outer_header_creation=FTeid(teid=1, address="no address")),)),
+        SessionChange(end_markers=(7,)),
+    ]
+    for change in bad:
+        with pytest.raises(RuleError):
+            sgw.forwarder.modify(1, change)
+    assert sgw.forwarder.session(1) == session
+    sgw.enb.send(gpdu(sgw.s1u_sgw.teid, ipv4(UE, SERVER)), bench.access_host)
+    await bench.settle()
+    assert len(sgw.pgw.received) == 1
+
+
+async def test_two_sessions_cannot_match_the_same_packets(sgw: Sgw) -> None:
+    sgw.forwarder.install(sgw.session())
+    session = sgw.session()
+    with pytest.raises(RuleError, match="exists"):
+        sgw.forwarder.install(session)
+    with pytest.raises(RuleError, match="another session"):
+        sgw.forwarder.install(Session(id=2, pdrs=session.pdrs, fars=session.fars, urrs=session.urrs))
+    with pytest.raises(RuleError, match="no session 2"):
+        sgw.forwarder.remove(2)
+    assert [session.id for session in sgw.forwarder.sessions()] == [1]
+
+
+async def test_usage_survives_a_replaced_rule(bench: Bench, sgw: Sgw, ipv4: Packet, gpdu: Packet) -> None:
+    sgw.forwarder.install(sgw.session())
+    packet = ipv4(UE, SERVER)
+    sgw.enb.send(gpdu(sgw.s1u_sgw.teid, packet), bench.access_host)
+    await bench.settle()
+    new_teid = sgw.forwarder.allocate_f_teid(Interface.ACCESS)
+    sgw.forwarder.modify(1, SessionChange(
+        remove_pdrs=(1,), pdrs=(Pdr(id=3, source_interface=Interface.ACCESS, local_f_teid=new_teid, far_id=1, urr_ids=(1,)),),
+    ))
+    sgw.enb.send(gpdu(new_teid.teid, packet), bench.access_host)
+    sgw.enb.send(gpdu(sgw.s1u_sgw.teid, packet), bench.access_host)     # the old one is gone
+    await bench.settle()
+    assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=2 * len(packet))
+    assert sgw.forwarder.statistics().usage.uplink_packets == 2
+    assert sgw.enb.received[0][1] == 26
+
+
+async def test_forwarder_leaves_nothing_behind(bench: Bench, pgw: Pgw) -> None:
+    """Ten thousand sessions come and go; TEIDs stay unique meanwhile and nothing of them remains."""
+    teids = set()
+    for number in range(10_000):
+        up = pgw.forwarder.allocate_f_teid(Interface.ACCESS)
+        teids.add(up.teid)
+        ue = UeIpAddress.parse(f"45.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        pgw.forwarder.install(Session(
+            id=number,
+            pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=up, ue_ip_address=ue, far_id=1),
+                  Pdr(id=2, source_interface=Interface.CORE, network_instance=f"apn{number % 7}", ue_ip_address=ue, far_id=2)),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, network_instance=f"apn{number % 7}"),
+                  Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS,
+                      outer_header_creation=FTeid(teid=number + 1, address="10.9.9.9"))),
+        ))
+    assert len(teids) == 10_000
+    for number in range(10_000):
+        pgw.forwarder.remove(number)
+    assert pgw.forwarder.sessions() == ()
+    assert list(pgw.forwarder._attachments) == ["internet"]     # type: ignore[attr-defined]
+    assert pgw.forwarder._far_ends == {}        # type: ignore[attr-defined]
+    assert all(not port.rules for port in pgw.forwarder._ports.values())        # type: ignore[attr-defined]
