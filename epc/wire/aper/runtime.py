@@ -72,8 +72,7 @@ class Writer:
         while count >= 8:
             count -= 8
             self.buffer.append((pending >> count) & 0xFF)
-            pending &= (1 << count) - 1
-        self.pending = pending
+        self.pending = pending & ((1 << count) - 1)
         self.count = count
 
     @cython.cfunc
@@ -88,9 +87,9 @@ class Writer:
         if self.count == 0:
             self.buffer += octets
         else:
-            octet: cython.int
-            for octet in octets:
-                self.bits(octet, 8)
+            index: cython.Py_ssize_t
+            for index in range(len(octets)):        # iterating, Cython would give signed characters
+                self.bits(octets[index], 8)
 
     @cython.cfunc
     def length(self, length: cython.Py_ssize_t) -> cython.void:

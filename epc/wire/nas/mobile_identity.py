@@ -84,6 +84,8 @@ def encode_eps_mobile_identity(identity: EpsMobileIdentity) -> bytes:
     """The value part, from octet 3 on."""
     match identity:
         case Guti(plmn=plmn, mme_group_id=group, mme_code=code, m_tmsi=m_tmsi):
+            if not (0 <= group <= 0xFFFF and 0 <= code <= 0xFF and 0 <= m_tmsi <= 0xFFFFFFFF):
+                raise WireError("an MME group ID has 16 bits, an MME code 8, an M-TMSI 32", ie="GUTI")
             return b"\xf6" + encode_plmn(plmn) + (group << 40 | code << 32 | m_tmsi).to_bytes(7, "big")
         case ImsiIdentity(imsi=digits):
             return _encode_digits(digits, _IMSI)
@@ -120,6 +122,8 @@ def encode_mobile_identity(identity: MobileIdentity) -> bytes:
         case ImeisvIdentity(imeisv=digits):
             return _encode_digits(digits, _IMEISV)
         case TmsiIdentity(tmsi=tmsi):
+            if not 0 <= tmsi <= 0xFFFFFFFF:
+                raise WireError("a TMSI has 32 bits", ie="TMSI")
             return b"\xf4" + tmsi.to_bytes(4, "big")
         case OtherIdentity(octets=octets):
             return octets
