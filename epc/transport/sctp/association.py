@@ -235,7 +235,8 @@ class EngineAssociation(BaseAssociation):
         self.end(self.loss_reason(error))
 
     def loss_reason(self, error: int) -> str:
-        if error in (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, 0):
+        # usrsctp calls its own giving up an abort, whether retransmissions ran out or the peer broke the protocol; the first is the rule.
+        if error in (errno.ETIMEDOUT, errno.ECONNABORTED, errno.EHOSTUNREACH, errno.ENETUNREACH, 0):
             return f"no answer from {self.remote}"
         return "aborted by the peer" if error == errno.ECONNRESET else os.strerror(error)
 

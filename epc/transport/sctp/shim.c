@@ -46,8 +46,8 @@ struct link {
 struct endpoint {
   struct socket *socket;               /* NULL: free */
   struct path *path;                   /* NULL for listeners */
-  int link, listening, owns_port, queued, blocked;
-  uint16_t port;                       /* internal */
+  int link, listening, queued, blocked;
+  uint16_t port;                       /* internal; 0: none yet */
 };
 
 static struct path paths[MAX_PATHS];
@@ -56,6 +56,7 @@ static struct link links[MAX_LINKS];
 static struct endpoint endpoints[MAX_ENDPOINTS];
 static int next_endpoint;
 static uint16_t external[65536];       /* by internal port */
+static int port_users[65536];          /* by internal port: accepted associations keep their listener's port alive */
 static uint16_t next_internal = FIRST_INTERNAL_PORT, next_ephemeral = FIRST_EPHEMERAL_PORT, nowhere_external;
 static int32_t ready[MAX_ENDPOINTS];   /* ring of endpoints with something to tell; each is in it at most once */
 static unsigned ready_head, ready_tail;
@@ -262,7 +263,7 @@ static int bind_port(int handle, uint16_t wanted) {
     if (external[internal_port]) continue;
     if (!usrsctp_bind(endpoint->socket, (struct sockaddr *)&address, sizeof address)) {
       endpoint->port = internal_port;
-      endpoint->owns_port = 1;
+      port_users[internal_port] = 1;
       external[internal_port] = wanted;
       link->internal[wanted] = internal_port;
       return 0;
@@ -273,10 +274,9 @@ static int bind_port(int handle, uint16_t wanted) {
 }
 
 static void release_port(struct endpoint *endpoint) {
-  if (!endpoint->owns_port) return;
+  if (!endpoint->port || --port_users[endpoint->port]) return;
   links[endpoint->link].internal[external[endpoint->port]] = 0;
   external[endpoint->port] = 0;
-  endpoint->owns_port = 0;
 }
 
 int shim_close(int handle, int abort) {
@@ -480,8 +480,9 @@ static int poll_listener(int handle, shim_record *records, int max_records) {
     uint16_t port;
     int accepted = new_endpoint(socket, endpoints[handle].link);
     if (accepted < 0) { usrsctp_close(socket); continue; }
-    if (subscribe(socket) || remote_of(socket, &path, &port)) { shim_close(accepted, 1); continue; }
     endpoints[accepted].port = endpoints[handle].port;
+    port_users[endpoints[accepted].port]++;
+    if (subscribe(socket) || remote_of(socket, &path, &port)) { shim_close(accepted, 1); continue; }
     endpoints[accepted].path = path;
     path->endpoints++;
     usrsctp_set_upcall(socket, upcall, (void *)(intptr_t)accepted);

@@ -349,8 +349,8 @@ class UsrsctpAssociation(EngineAssociation):
 
 
 STATES = {
-    0x0000: "CLOSED", 0x0001: "BOUND", 0x0002: "LISTEN", 0x0004: "COOKIE-WAIT", 0x0008: "COOKIE-ECHOED", 0x0010: "ESTABLISHED",
-    0x0020: "SHUTDOWN-SENT", 0x0040: "SHUTDOWN-RECEIVED", 0x0080: "SHUTDOWN-ACK-SENT", 0x0100: "SHUTDOWN-PENDING",
+    0x0000: "CLOSED", 0x1000: "BOUND", 0x2000: "LISTEN", 0x0002: "COOKIE-WAIT", 0x0004: "COOKIE-ECHOED", 0x0008: "ESTABLISHED",
+    0x0010: "SHUTDOWN-SENT", 0x0020: "SHUTDOWN-RECEIVED", 0x0040: "SHUTDOWN-ACK-SENT", 0x0080: "SHUTDOWN-PENDING",
 }
 
 
@@ -368,7 +368,10 @@ async def connect(settings: SctpSettings, wire: Wire, remote: Address, local: Ad
     """Opens an association; the caller limits the time."""
     stack = Stack.running()
     local_host = local.host if local is not None and local.host not in ("", "0.0.0.0", "::") else source_host(remote.host)
-    link = stack.link(wire, local_host, EPHEMERAL_UDP_PORT)
+    if local is not None and local.port:
+        link = _recognisable_link(stack, settings, wire, local_host)
+    else:
+        link = stack.link(wire, local_host, EPHEMERAL_UDP_PORT)
     established: asyncio.Future[None] = stack.loop.create_future()
     handle = lib.shim_connect(
         link.number, remote.host.encode(), settings.remote_udp_port, local.port if local is not None else 0, remote.port, _profile(settings),
@@ -385,6 +388,16 @@ async def connect(settings: SctpSettings, wire: Wire, remote: Address, local: Ad
         association.abort()
         raise
     return association
+
+
+def _recognisable_link(stack: Stack, settings: SctpSettings, wire: Wire, host: str) -> Link:
+    """A client that names its SCTP port wants to be known again after a restart: then its UDP port should be the same too."""
+    try:
+        return stack.link(wire, host, settings.udp_port)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return stack.link(wire, host, EPHEMERAL_UDP_PORT)
 
 
 def counters() -> dict[str, int]:
