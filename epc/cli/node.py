@@ -50,7 +50,7 @@ async def _serve(kind: str, config: NodeConfig) -> int:
         loop.add_signal_handler(signum, stopped.set)
     config = await resolve_hosts(config)
     capture = PcapngCapture(config.capture) if config.capture else None
-    transport = SocketTransport(config.name, tap=capture, sctp=config.sctp)
+    transport = SocketTransport(config.name, tap=capture, sctp=config.sctp.settings())
     node = node_class(kind)(config, transport)
     try:
         await serve(node, stopped)

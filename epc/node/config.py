@@ -12,6 +12,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from epc.transport.interface import Address
+from epc.transport.sctp.settings import PROFILES, Engine, SctpSettings, Wire
 
 
 class Section(BaseModel):
@@ -76,6 +77,12 @@ class SctpConfig(Section):
     engine: Literal["auto", "kernel", "usrsctp"] = "auto"
     profile: Literal["lab", "3gpp"] = "lab"
     udp_port: Port = 9899
+
+    def settings(self) -> SctpSettings:
+        """For the transport. Servers listen on both wires when ``wire`` is both; associations are opened on UDP unless it is ip."""
+        return SctpSettings(
+            wire=Wire.IP if self.wire == "ip" else Wire.UDP, engine=Engine(self.engine), profile=PROFILES[self.profile],
+            listen_wires=None if self.wire == "both" else (Wire(self.wire),), udp_port=self.udp_port)
 
 
 class NodeConfig(Section):

@@ -1,0 +1,239 @@
+"""The scenario API: a coroutine that tells a story with phones, against nodes that run in this process.
+
+```python
+@scenario(title="Attach", topology="attach.yaml")
+async def attach(lab: Lab) -> None:
+    phone = lab.phone("001010000000001")
+    await lab.attach(phone)
+    await lab.ping(phone, lab.server)
+    await lab.detach(phone)
+```
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from epc.dataplane import udp_exchange
+from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
+from epc.lab.ladder import LadderEvent, LadderObserver
+from epc.lab.nas_reader import NasKeys, NasReader
+from epc.lab.network import Network, NotReady
+from epc.lab.report import PhoneReport, RunReport, tunnel_rows
+from epc.lab.topology import NodeEntry, Topology, load_topology
+from epc.node import ConfigError, Node
+from epc.transport.interface import Tap, TappedPacket, Transport
+from ran import Enb, Phone
+
+
+class ScenarioFailed(Exception):
+    """Something did not happen as the scenario says; the text is for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    run: Callable[[Lab], Awaitable[None]]
+    title: str
+    topology: Path
+
+
+def scenario(*, title: str, topology: str) -> Callable[[Callable[[Lab], Awaitable[None]]], Scenario]:
+    """Declare the coroutine of a scenario file. ``topology`` is a file beside it."""
+
+    def declare(run: Callable[[Lab], Awaitable[None]]) -> Scenario:
+        return Scenario(run, title, Path(run.__code__.co_filename).parent / topology)
+
+    return declare
+
+
+def load_scenario(path: Path) -> Scenario:
+    """The scenario in a Python file. Raises :class:`ConfigError` when there is none, or more than one."""
+    specification = importlib.util.spec_from_file_location(f"scenario_{path.stem}", path)
+    if specification is None or specification.loader is None or not path.exists():
+        raise ConfigError([f"{path}: no such scenario"])
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    found = [value for value in vars(module).values() if isinstance(value, Scenario)]
+    if len(found) != 1:
+        raise ConfigError([f"{path}: needs exactly one function decorated with @scenario, has {len(found)}"])
+    return found[0]
+
+
+class Taps:
+    """One tap made of several."""
+
+    def __init__(self, taps: Sequence[Tap]) -> None:
+        self._taps = tuple(taps)
+
+    def packet(self, packet: TappedPacket) -> None:
+        for tap in self._taps:
+            tap.packet(packet)
+
+
+class Lab:
+    """What a scenario has in hand."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        transport_for: Callable[[NodeEntry, Tap], Transport],
+        *,
+        title: str = "",
+        taps: Sequence[Tap] = (),
+        on_event: Callable[[LadderEvent], None] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self.topology = topology
+        self.report = RunReport(scenario=topology.name, title=title or topology.name)
+        self.nas_reader = NasReader()
+        kinds = {entry.name: entry.kind for entry in topology.nodes}
+        self.observer = LadderObserver(kinds, on_event=on_event, read_nas=self._read_nas)
+        self._tap = Taps([self.observer, *taps])
+        self.network = Network(topology, lambda entry: transport_for(entry, self._tap))
+        self.say = say
+        self._phones_used: dict[str, Phone] = {}
+
+    # life
+
+    async def start(self, *, patience_s: float = 15.0) -> None:
+        try:
+            await self.network.start(patience_s=patience_s)
+        except NotReady as error:
+            raise ScenarioFailed(str(error)) from None
+        except OSError as error:
+            raise ScenarioFailed(f"a node could not be started: {error}") from error
+
+    async def stop(self) -> None:
+        await self.network.stop()
+
+    # who is there
+
+    def node(self, name: str) -> Node[Any]:
+        try:
+            return self.network.nodes[name]
+        except KeyError:
+            raise ScenarioFailed(f"no node {name!r}; there are {', '.join(self.network.nodes)}") from None
+
+    @property
+    def radios(self) -> list[Enb]:
+        return [node for node in self.network if isinstance(node, Enb)]
+
+    @property
+    def phones(self) -> list[Phone]:
+        return [phone for radio in self.radios for phone in radio.phones.values()]
+
+    def phone(self, imsi: str) -> Phone:
+        for radio in self.radios:
+            if imsi in radio.phones:
+                return radio.phones[imsi]
+        raise ScenarioFailed(f"no phone with IMSI {imsi} in the topology")
+
+    @property
+    def server(self) -> str:
+        """Address of the host on SGi that answers pings and echoes UDP on port 7."""
+        for entry in self.topology.of_kind("pgw"):
+            server = getattr(self.network.nodes[entry.name], "sgi_server", None)
+            if server:
+                return str(server)
+        raise ScenarioFailed("no PGW of the topology has a server on SGi")
+
+    # what happens
+
+    def check(self, condition: bool, what: str) -> None:
+        """Note ``what`` as passed, or end the scenario with it."""
+        self.report.checks.append((what, condition))
+        self.say(("✓ " if condition else "✗ ") + what)
+        if not condition:
+            raise ScenarioFailed(what)
+
+    async def attach(self, phone: Phone, *, apn: str | None = None) -> None:
+        """Attach and expect success; the phone's address and tunnels go into the report."""
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        result = await phone.ue.attach(apn, max_attempts=1)
+        self.check(result.success, f"IMSI {phone.imsi} attached" if result.success else f"IMSI {phone.imsi} could not attach: {result}")
+        await self.settled()
+        row = self.report.phones.setdefault(phone.imsi, PhoneReport(imsi=phone.imsi))
+        row.attach_s = loop.time() - started
+        row.ip = str(phone.ue.ip or "")
+        row.tunnels = tunnel_rows(phone.imsi, self.network, self.observer)
+        self._phones_used[phone.imsi] = phone
+
+    async def ping(self, phone: Phone, destination: str, *, count: int = 3) -> None:
+        host = await phone.host()
+        result = await host.ping(destination, count=count)
+        self.check(result.received == count, f"ping from {phone.ue.ip} to {destination}: {result}")
+
+    async def exchange_udp(self, phone: Phone, destination: str, port: int, payload: bytes) -> None:
+        host = await phone.host()
+        try:
+            answer = await udp_exchange(host, destination, port, payload)
+        except TimeoutError:
+            answer = None
+        self.check(answer == payload, f"UDP from {phone.ue.ip} to {destination}:{port} and back, {len(payload)} octets")
+
+    async def detach(self, phone: Phone, *, switch_off: bool = False) -> None:
+        result = await phone.ue.detach(switch_off=switch_off)
+        self.check(result.success, f"IMSI {phone.imsi} detached")
+        await self.settled()
+
+    async def settled(self, *, patience_s: float = 5.0) -> None:
+        """Wait until no procedure runs on any node."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + patience_s
+        quiet = 0
+        while quiet < 3 and loop.time() < end:
+            quiet = 0 if any(len(node.runner) for node in self.network) else quiet + 1
+            await asyncio.sleep(0.005)
+
+    def check_invariants(self, *, nothing_left: bool | None = None) -> None:
+        """No orphan and no mismatched tunnel; when no phone is registered, no tunnel at all."""
+        held = held_tunnels(self.network)
+        problems = check_tunnels(held, {entry.kind for entry in self.topology.nodes})
+        if nothing_left or (nothing_left is None and not any(phone.ue.registered for phone in self.phones)):
+            problems += check_nothing_left(held)
+        self.report.problems += problems
+        self.check(not problems, "no orphan or mismatched tunnel on any node" if not problems else "tunnels: " + "; ".join(problems))
+
+    def _read_nas(self, octets: bytes, uplink: bool) -> bytes | None:
+        for node in self.network.of_kind("mme"):
+            self.nas_reader.learn(NasKeys(*keys) for keys in node.nas_keys())       # type: ignore[attr-defined]
+        return self.nas_reader.read(octets, uplink)
+
+
+async def run_scenario(
+    chosen: Scenario,
+    transport_for: Callable[[NodeEntry, Tap], Transport],
+    *,
+    taps: Sequence[Tap] = (),
+    on_event: Callable[[LadderEvent], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    topology: Topology | None = None,
+) -> Lab:
+    """Run to the end; the lab's report says how it went. Invariants are checked whatever the scenario did."""
+    lab = Lab(topology or load_topology(chosen.topology), transport_for, title=chosen.title, taps=taps, on_event=on_event, say=say)
+    started = time.monotonic()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(lab.stop)
+        try:
+            await lab.start()
+            say(f"{len(lab.network.nodes)} nodes up: {', '.join(lab.network.nodes)}")
+            await chosen.run(lab)
+            await lab.settled()
+            lab.check_invariants()
+            lab.report.result = "passed"
+        except ScenarioFailed as error:
+            lab.report.result = "failed"
+            if str(error) not in lab.report.problems:
+                lab.report.problems.append(str(error))
+    lab.report.duration_s = time.monotonic() - started
+    return lab
