@@ -12,20 +12,38 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from ipaddress import ip_address
 from typing import TypeVar
 
-from epc.dataplane import gtpu_path
 from epc.dataplane.flow import compile_filter
 from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid
 from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
-from epc.dataplane.socket_rules import ANY_ADDRESS, Attachment, Buffer, Counter, Discard, Guard, Hold, Rule, RuleTable, Selector, ToLink, ToTunnel
+from epc.dataplane.socket_rules import (
+    ANY_ADDRESS,
+    PLAIN_G_PDU,
+    Attachment,
+    Buffer,
+    Counter,
+    Discard,
+    Guard,
+    Hold,
+    Rule,
+    RuleTable,
+    Selector,
+    ToLink,
+    ToTunnel,
+)
 from epc.transport.interface import Address, DatagramPort, Transport
+from epc.wire import gtpu
 from epc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
 _Identified = TypeVar("_Identified", Pdr, Far, Qer, Urr)
-_read_header = gtpu_path.MANDATORY_HEADER.unpack_from
+_read_header = struct.Struct(">HHI").unpack_from        # flags and type, length, TEID
+_UNDERSTOOD = (
+    gtpu.ExtensionHeaderType.SERVICE_CLASS_INDICATOR, gtpu.ExtensionHeaderType.UDP_PORT, gtpu.ExtensionHeaderType.PDCP_PDU_NUMBER,
+)
 
 
 class _Port:
@@ -36,6 +54,7 @@ class _Port:
         self.interface = interface
         self.address = address
         self.packed_address = packed(address)
+        self.ip_address = ip_address(address)
         self.rules: RuleTable = {}              # by TEID
         self.next_teid = 1
         self.datagrams: DatagramPort | None = None
@@ -50,7 +69,7 @@ class _Port:
         except struct.error:
             self.forwarder.drop(DropReason.TRUNCATED)
             return
-        if kind == gtpu_path.PLAIN_G_PDU and length == len(message) - 8 and length:
+        if kind == PLAIN_G_PDU and length == len(message) - 8 and length:
             rule = self.rules.get(teid)
             if rule is not None:
                 rule.gpdu(message, 8)
@@ -62,39 +81,41 @@ class _Port:
         drop = self.forwarder.drop
         if message[0] >> 4 != 3:        # version 1 and protocol type GTP (TS 29.281 clause 5.1)
             drop(DropReason.WRONG_VERSION)
-            return
-        if length != len(message) - 8:
+        elif length != len(message) - 8:
             drop(DropReason.TRUNCATED if length > len(message) - 8 else DropReason.WRONG_LENGTH)
-            return
-        try:
-            start, extensions = gtpu_path.read_optional_part(message)
-        except WireError:
-            drop(DropReason.TRUNCATED)
-            return
-        kind = message[1]
-        if kind == gtpu_path.G_PDU:
-            self._receive_gpdu(message, source, teid, start, extensions)
-        elif kind == gtpu_path.END_MARKER:
-            self._receive_end_marker(teid)
-        elif kind == gtpu_path.ECHO_REQUEST:
-            self.forwarder.echo_requests_received += 1
-            self.send(gtpu_path.echo_response(gtpu_path.sequence_number(message)), source)
-        elif kind == gtpu_path.ECHO_RESPONSE:
-            self.forwarder.echo_answered(source.host, gtpu_path.sequence_number(message))
-        elif kind == gtpu_path.ERROR_INDICATION:
+        else:
             try:
-                self.forwarder.peer_lacks_tunnel(*gtpu_path.read_error_indication(message, start))
+                start = gtpu.peek(message).payload
+            except WireError:
+                drop(DropReason.TRUNCATED)
+                return
+            try:
+                received = gtpu.decode(message)
+            except gtpu.UnknownMessageType:
+                drop(DropReason.UNKNOWN_MESSAGE)
             except WireError:
                 drop(DropReason.MALFORMED_ELEMENT)
-        elif kind == gtpu_path.SUPPORTED_EXTENSION_HEADERS_NOTIFICATION:
-            log.info("peer %s does not understand an extension header that was passed on to it", source)
-        else:
-            drop(DropReason.UNKNOWN_MESSAGE)
+            else:
+                self._act_on(received, message, start, source)
 
-    def _receive_gpdu(
-        self, message: bytes, source: Address, teid: int, start: int, extensions: tuple[gtpu_path.ExtensionHeader, ...],
-    ) -> None:
-        forwarder = self.forwarder
+    def _act_on(self, received: gtpu.Packet, message: bytes, start: int, source: Address) -> None:
+        match received.message:
+            case gtpu.GPdu():
+                self._receive_gpdu(received, message, start, source)
+            case gtpu.EndMarker():
+                self._receive_end_marker(received.teid)
+            case gtpu.EchoRequest():
+                self.forwarder.echo_requests_received += 1
+                self.send(gtpu.encode(gtpu.EchoResponse(), sequence=received.sequence), source)
+            case gtpu.EchoResponse():
+                self.forwarder.echo_answered(source.host, received.sequence)
+            case gtpu.ErrorIndication(teid=teid, peer_address=address):
+                self.forwarder.peer_lacks_tunnel(FTeid(teid=teid, address=str(address)))
+            case gtpu.SupportedExtensionHeadersNotification(types=types):
+                log.debug("peer %s understands only extension headers %s, and was sent another", source, types)
+
+    def _receive_gpdu(self, received: gtpu.Packet, message: bytes, start: int, source: Address) -> None:
+        forwarder, teid = self.forwarder, received.teid
         if start == len(message):
             forwarder.drop(DropReason.TRUNCATED)
             return
@@ -103,19 +124,22 @@ class _Port:
             forwarder.drop(DropReason.UNKNOWN_TEID)
             if teid:
                 forwarder.error_indications_sent += 1
-                self.send(gtpu_path.error_indication(teid, self.packed_address), Address(source.host, GTPU_PORT))
+                self.send(gtpu.encode(gtpu.ErrorIndication(teid=teid, peer_address=self.ip_address)), Address(source.host, GTPU_PORT))
             forwarder.on_event(UnknownTeid(interface=self.interface, peer=source.host, teid=teid))
             return
-        for extension in extensions:
-            required = extension.needs_everybody if forwarder.is_intermediate else extension.needs_the_endpoint
-            if required and extension.type not in gtpu_path.UNDERSTOOD:
+        for extension in received.extension_headers:
+            required = extension.intermediate_must_understand if forwarder.is_intermediate else extension.endpoint_must_understand
+            if required and extension.type not in _UNDERSTOOD:
                 forwarder.drop(DropReason.EXTENSION_HEADER)
-                self.send(gtpu_path.supported_extension_headers_notification(), Address(source.host, GTPU_PORT))
+                self.send(gtpu.encode(gtpu.SupportedExtensionHeadersNotification(types=_UNDERSTOOD)), Address(source.host, GTPU_PORT))
                 return
-        if forwarder.is_intermediate and any(extension.ends_here for extension in extensions):
-            size = len(message) - start
-            message = gtpu_path.without_extension_headers_that_end_here(message, start, extensions)
-            start = len(message) - size
+        if forwarder.is_intermediate and any(_ends_here(extension) for extension in received.extension_headers):
+            payload = message[start:]
+            message = gtpu.encode(
+                gtpu.GPdu(payload=payload), teid=teid, sequence=received.sequence, n_pdu_number=received.n_pdu_number,
+                extension_headers=tuple(extension for extension in received.extension_headers if not _ends_here(extension)),
+            )
+            start = len(message) - len(payload)
         rule.gpdu(message, start)
 
     def _receive_end_marker(self, teid: int) -> None:
@@ -236,7 +260,7 @@ class SocketForwarder:
         for far in former_tunnels.values():
             tunnel = far.outer_header_creation
             if tunnel is not None:
-                self._port(far.destination_interface).send(gtpu_path.end_marker(tunnel.teid), Address(tunnel.address, GTPU_PORT))
+                self._port(far.destination_interface).send(gtpu.encode(gtpu.EndMarker(), teid=tunnel.teid), Address(tunnel.address, GTPU_PORT))
         self._enter(new, old)
 
     def remove(self, session_id: int) -> Mapping[int, Usage]:
@@ -301,13 +325,13 @@ class SocketForwarder:
     async def echo(self, interface: Interface, peer: str, *, timeout_s: float = 3.0, attempts: int = 3) -> float:
         port = self._port(interface)
         loop = asyncio.get_running_loop()
-        self._echo_sequence = (self._echo_sequence + 1) & 0xFFFF
-        key = (peer, self._echo_sequence)
+        sequence = self._echo_sequence = (self._echo_sequence + 1) & 0xFFFF
+        key = (peer, sequence)
         answered = self._echoes[key] = loop.create_future()
         try:
             for _ in range(attempts):
                 sent_at = loop.time()
-                port.send(gtpu_path.echo_request(self._echo_sequence), Address(peer, GTPU_PORT))
+                port.send(gtpu.encode(gtpu.EchoRequest(), sequence=sequence), Address(peer, GTPU_PORT))
                 done, _ = await asyncio.wait((answered,), timeout=timeout_s)
                 if done:
                     answered.result()
@@ -321,16 +345,15 @@ class SocketForwarder:
     def drop(self, reason: DropReason) -> None:
         self._drops[reason] += 1
 
-    def echo_answered(self, peer: str, sequence: int) -> None:
-        waiting = self._echoes.get((peer, sequence))
+    def echo_answered(self, peer: str, sequence: int | None) -> None:
+        waiting = self._echoes.get((peer, sequence or 0))
         if waiting is not None and not waiting.done():
             waiting.set_result(None)
 
-    def peer_lacks_tunnel(self, teid: int, address: bytes) -> None:
+    def peer_lacks_tunnel(self, tunnel: FTeid) -> None:
         self._error_indications_received += 1
-        found = self._far_ends.get((address, teid))
+        found = self._far_ends.get((packed(tunnel.address), tunnel.teid))
         if found is not None:
-            tunnel = FTeid(teid=teid, address=unpacked(address))
             self.on_event(ErrorIndication(session_id=found[0], far_id=found[1], tunnel=tunnel))
 
     def _notify(self, event: Event) -> None:
@@ -509,6 +532,11 @@ def _no_event(event: Event) -> None:
     """Until the node sets ``on_event``."""
 
 
+def _ends_here(extension: gtpu.ExtensionHeader) -> bool:
+    """An intermediate node leaves it out of what it passes on: types 01xxxxxx (TS 29.281 clause 5.2.1)."""
+    return extension.type & 0xC0 == 0x40
+
+
 def _precedence(pdr: Pdr) -> int:
     return pdr.precedence
 
@@ -540,7 +568,3 @@ def packed(address: str) -> bytes:
         return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
     except OSError:
         raise RuleError(f"not an IP address: {address!r}") from None
-
-
-def unpacked(octets: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets)

@@ -13,13 +13,14 @@ from typing import Protocol
 
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
-from epc.dataplane.gtpu_path import PLAIN_G_PDU, end_marker
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
 from epc.transport.interface import Address
+from epc.wire import gtpu
 
 Drop = Callable[[DropReason], None]
 Notify = Callable[[Event], None]
 
+PLAIN_G_PDU = 0x30FF            # version 1, GTP, no optional part; G-PDU: the first two octets as one number
 _plain_header = struct.Struct(">HH4s").pack
 ANY_ADDRESS = b""               # the key of an attachment's rule for packets that no address in its table takes
 _NO_SUCH_ADDRESS = b"\0"        # equals no slice of 4 or 8 octets
@@ -78,7 +79,7 @@ class ToTunnel:
         self.send(_plain_header(PLAIN_G_PDU, len(packet), self.teid) + packet, self.peer)
 
     def end_marker(self) -> EndMarker | None:
-        self.send(end_marker(int.from_bytes(self.teid)), self.peer)
+        self.send(gtpu.encode(gtpu.EndMarker(), teid=int.from_bytes(self.teid)), self.peer)
         return None
 
 
