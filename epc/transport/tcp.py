@@ -6,12 +6,16 @@ import asyncio
 import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import cast
 
 from epc.transport.interface import Address
 from epc.transport.tapping import TapPoint
 
 WRITE_BUFFER_LIMIT_OCTETS = 16 << 20
 """A peer that leaves this much signalling unread is dead."""
+
+UNKNOWN = ("", 0)
+"""Where a peer that is gone already was."""
 
 
 class BaseByteStream(ABC):
@@ -116,10 +120,9 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        self.local = Address(*transport.get_extra_info("sockname")[:2])
-        self.remote = Address(*transport.get_extra_info("peername")[:2])
+        self._transport = cast(asyncio.Transport, transport)        # uvloop's is one in all but name
+        self.local = Address(*(transport.get_extra_info("sockname") or UNKNOWN)[:2])
+        self.remote = Address(*(transport.get_extra_info("peername") or UNKNOWN)[:2])
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._accept is not None:
             accept, self._accept = self._accept, None
