@@ -24,6 +24,7 @@ _FTEID_NAMES = {
     10: "s11_mme_teid", 6: "s5c_sgw_teid", 4: "s5u_sgw_teid", 7: "s5c_pgw_teid", 5: "s5u_pgw_teid", 11: "s11_sgw_teid", 1: "s1u_sgw_teid",
     0: "s1u_enb_teid",
 }
+_FOLDING_DEPTH = 16     # how far back a user packet looks for its like
 _DIAMETER_ACRONYMS = {
     "CapabilitiesExchange": "CE", "DeviceWatchdog": "DW", "DisconnectPeer": "DP", "AuthenticationInformation": "AI", "UpdateLocation": "UL",
     "CancelLocation": "CL", "InsertSubscriberData": "ID", "DeleteSubscriberData": "DS", "PurgeUE": "PU", "Notify": "NO", "CreditControl": "CC",
@@ -176,23 +177,22 @@ class LadderObserver:
 
     def _gtpu(self, packet: TappedPacket) -> None:
         decoded = gtpu.decode(packet.payload)
-        message_type = getattr(decoded, "message_type", None)
-        is_gpdu = packet.payload[1] == 255
-        teid = int.from_bytes(packet.payload[4:8])
-        if is_gpdu:
-            name = describe_ip(bytes(decoded.payload))
-            detail = f"through {self._label(packet.destination.host, teid)}"
+        message = decoded.message
+        if isinstance(message, gtpu.GPdu):
+            name = describe_ip(message.payload)
+            detail = f"through {self._label(packet.destination.host, decoded.teid)}"
         else:
-            name, detail = f"GTP-U {spaced(type(decoded).__name__) if message_type is None else message_type}", ""
+            name, detail = f"GTP-U {message_name(message)}", ""
         rung = self._rung(packet)
         interface = "S1-U" if "enb" in (rung.source, rung.destination) else "S5/S8-U"
-        last = self.events[-1] if self.events else None
-        folded = next((event for event in self.events[-8:] if event.interface == interface and event.rung == rung and event.name == name
-                       and event.detail == detail), None) if last is not None and last.interface in ("S1-U", "S5/S8-U") else None
-        if folded is not None:
-            folded.count += 1
-            return
-        self._add(packet, name=name, classes=(), rung=rung, detail=detail, trees=[("GTP-U", [("teid", f"0x{teid:08x}")])], interface=interface)
+        for event in reversed(self.events[-_FOLDING_DEPTH:]):
+            if event.interface not in ("S1-U", "S5/S8-U"):
+                break
+            if (event.interface, event.rung, event.name, event.detail) == (interface, rung, name, detail):
+                event.count += 1
+                return
+        trees = [("GTP-U header", [("teid", f"0x{decoded.teid:08x}")]), (message_name(message), tree_of(message))]
+        self._add(packet, name=name, classes=(), rung=rung, detail=detail, trees=trees, interface=interface)
 
     # names
 
