@@ -204,20 +204,21 @@ def outcome(codec: S1apCodec, octets: bytes) -> tuple[Any, ...]:
 
 
 def test_mutants_raise_wire_errors_only() -> None:
-    rejected = 0
+    rejected = emptied = 0
     for mutant in mutants(seed=3, count=6000):
         try:
             message = PURE.decode(mutant)
         except WireError:
             rejected += 1
+            continue
+        try:
+            again = PURE.encode(message)
+        except WireError:
+            emptied += 1        # a list held unknown elements only, which are left out
         else:
-            try:
-                again = PURE.encode(message)
-            except WireError as error:
-                assert "a size of 0 is not in" in str(error)        # a list that held unknown elements only
-            else:
-                assert PURE.decode(again) == message
+            assert PURE.decode(again) == message
     assert 600 < rejected < 6000
+    assert emptied < 20
 
 
 @needs_compiled

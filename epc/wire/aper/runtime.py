@@ -30,6 +30,7 @@ _CRITICALITY = ("reject", "ignore", "notify")
 _CRITICALITY_CODE = {"reject": 0, "ignore": 1, "notify": 2}
 _UNKNOWN = "unknown-"
 _MOST_SMALL = 65535         # the largest "normally small" number taken: no type has that many extensions
+_ONE: object = 1            # a Python integer where a C one would overflow
 _tuple_new = tuple.__new__
 
 # How a constrained whole number is written (X.691 clause 11.5.7): by the size of its range.
@@ -383,7 +384,7 @@ class Integer(Node):
             self.put_signed(w, value)
         elif self.high is None:
             if value < self.low:  # type: ignore[operator]
-                raise WireError(f"{value} is below {self.low}")
+                raise WireError(f"a number below {self.low}")
             distance = value - self.low  # type: ignore[operator]
             w.octets_with_length(distance.to_bytes(max(1, (distance.bit_length() + 7) >> 3), "big"))
         else:
@@ -394,7 +395,7 @@ class Integer(Node):
                     self.put_signed(w, value)
                     return None
             elif not inside:
-                raise WireError(f"{value} is not in {self.low}..{self.high}")
+                raise WireError(f"a number that is not in {self.low}..{self.high}")
             put_number(w, value - self.low, self.form, self.width)  # type: ignore[operator]
         return None
 
@@ -421,7 +422,7 @@ class Integer(Node):
             return self.get_signed(r)
         value = get_number(r, self.form, self.width) + self.low
         if value > self.high:
-            raise r.error(f"{value} is not in {self.low}..{self.high}")
+            raise r.error(f"a number that is not in {self.low}..{self.high}")
         return value
 
 
@@ -567,7 +568,7 @@ class Bits(Node):
         if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[0], int) or not isinstance(value[1], int):
             raise WireError(f"not a bit string: {value!r}")
         if value[1] < 0 or value[0] < 0 or value[1] > 1 << 24 or value[0].bit_length() > value[1]:
-            raise WireError(f"{value[0]:#x} is not {value[1]} bits")
+            raise WireError("the value of a bit string does not fit its number of bits")
         number: object = value[0]
         count: cython.Py_ssize_t = value[1]
         if self.size.put(w, count):
@@ -582,7 +583,7 @@ class Bits(Node):
                 w.buffer.append(0xC0 | multiple)
                 count -= multiple * 16384
                 w.big(number >> count, multiple * 16384)
-                number = number & ((1 << count) - 1)
+                number = number & ((_ONE << count) - 1)
             w.length(count)
         w.big(number, count)
         return None
@@ -1142,7 +1143,7 @@ class PrivateFields(Node):
                 raise WireError(f"not a private element: {field!r}")
             if isinstance(field.id, int):
                 if not 0 <= field.id <= 65535:
-                    raise WireError(f"{field.id} is not in 0..65535")
+                    raise WireError("a private id that is not in 0..65535")
                 w.bits(0, 1)
                 w.align()
                 w.bits(field.id, 16)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from epc.wire.s1ap.ies import *  # noqa: F403
     from epc.wire.s1ap.ies_location import *  # noqa: F403
     from epc.wire.s1ap.ies_measurement import *  # noqa: F403
+    from epc.wire.s1ap.ies_mobility import *  # noqa: F403
     from epc.wire.s1ap.interface import *  # noqa: F403
 else:
     from epc.wire.s1ap.catalogue import __dir__, __getattr__  # noqa: F401

@@ -11,11 +11,14 @@ from epc.wire.s1ap.message import Kind, Message
 
 if TYPE_CHECKING:
     from epc.wire.s1ap.ies import (
-        CSGMembershipInfo, CSGMembershipStatus, CriticalityDiagnostics, ERABItem, ERABModifyItemBearerModConf, ERABModifyItemBearerModRes,
-        ERABNotToBeModifiedItemBearerModInd, ERABReleaseItemBearerRelComp, ERABSetupItemBearerSURes, ERABToBeModifiedItemBearerModInd,
+        CriticalityDiagnostics, ERABItem, ERABModifyItemBearerModRes, ERABReleaseItemBearerRelComp, ERABSetupItemBearerSURes,
         ERABToBeModifiedItemBearerModReq, ERABToBeSetupItemBearerSUReq, TunnelInformation, UEAggregateMaximumBitrate,
     )
     from epc.wire.s1ap.ies_location import SecondaryRATDataUsageReportItem, SecondaryRATDataUsageRequest, UserLocationInformation
+    from epc.wire.s1ap.ies_mobility import (
+        CSGMembershipInfo, CSGMembershipStatus, ERABModifyItemBearerModConf, ERABNotToBeModifiedItemBearerModInd,
+        ERABToBeModifiedItemBearerModInd,
+    )
 
 __all__ = [
     "ERABModificationConfirm", "ERABModificationIndication", "ERABModifyRequest", "ERABModifyResponse", "ERABReleaseCommand",

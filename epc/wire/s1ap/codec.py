@@ -98,7 +98,7 @@ class S1apCodec:
         worst = min((problem.criticality for problem in error.problems), key=("reject", "notify", "ignore").index, default="reject")
         cause = "abstract-syntax-error-falsely-constructed-message" if error.falsely_constructed else _CAUSES[worst]
         item = look_up("CriticalityDiagnosticsIEItem")
-        ies = tuple(item(ie_criticality=problem.criticality, ie_id=problem.id, type_of_error=problem.type_of_error) for problem in error.problems[:256])
+        ies = tuple(item(ie_criticality=criticality_, ie_id=identity, type_of_error=what) for criticality_, identity, what in error.problems[:256])
         return S1apSyntaxError(
             error.reason, offset=error.offset, cause=look_up("Cause")("protocol", cause), answered=error.falsely_constructed or worst != "ignore",
             procedure_code=procedure_code, triggering_message=_triggering(alternative), procedure_criticality=criticality,

@@ -11,16 +11,14 @@ from epc.wire.s1ap.message import Kind, Message
 
 if TYPE_CHECKING:
     from epc.wire.s1ap.ies import (
-        AdditionalCSFallbackIndicator, AdditionalGUTI, AerialUEsubscriptionInformation, CNDomain, CSFallbackIndicator, CSGIdListItem,
-        CSGMembershipInfo, CSGMembershipStatus, Cause, CellAccessMode, CoarseUELocationRequested, CriticalityDiagnostics,
-        DLCPSecurityInformation, DLNASPDUDeliveryAckRequest, EDTSession, ERABFailedToResumeItemResumeReq, ERABFailedToResumeItemResumeRes,
+        AdditionalCSFallbackIndicator, AdditionalGUTI, AerialUEsubscriptionInformation, CNDomain, CSFallbackIndicator, CSGIdListItem, Cause,
+        CellAccessMode, CoarseUELocationRequested, CriticalityDiagnostics, DLCPSecurityInformation, DLNASPDUDeliveryAckRequest, EDTSession,
         ERABItem, ERABLevelQoSParameters, ERABSetupItemCtxtSURes, ERABToBeSetupItemCtxtSUReq, EUTRANCGI, EndIndication, GUMMEI, GUMMEIType,
         GWContextReleaseIndication, HandoverRestrictionList, IABAuthorized, IABNodeIndication, LAI, LTEMIndication,
-        NRUESecurityCapabilities, NRUESidelinkAggregateMaximumBitrate, NRV2XServicesAuthorized, PC5QoSParameters, PagingCause, PagingDRX,
-        PagingPriority, PendingDataIndication, ProSeAuthorized, RRCEstablishmentCause, RelayNodeIndicator, SRVCCOperationNotPossible,
-        SRVCCOperationPossible, STMSI, SecurityContext, TAI, TAIItem, TunnelInformation, UEAggregateMaximumBitrate, UECapabilityInfoRequest,
-        UEPagingID, UES1APIDs, UESecurityCapabilities, UESidelinkAggregateMaximumBitrate, UEUserPlaneCIoTSupportIndicator,
-        V2XServicesAuthorized, VoiceSupportMatchIndicator,
+        NRUESecurityCapabilities, NRUESidelinkAggregateMaximumBitrate, PagingCause, PagingDRX, PagingPriority, PendingDataIndication,
+        RRCEstablishmentCause, RelayNodeIndicator, STMSI, TAI, TAIItem, TunnelInformation, UEAggregateMaximumBitrate,
+        UECapabilityInfoRequest, UEPagingID, UES1APIDs, UESecurityCapabilities, UESidelinkAggregateMaximumBitrate,
+        UEUserPlaneCIoTSupportIndicator, VoiceSupportMatchIndicator,
     )
     from epc.wire.s1ap.ies_location import (
         AssistanceDataForPaging, CEModeBRestricted, CEmodeBSupportIndicator, CellIdentifierAndCELevelForCECapableUEs, CoverageLevel,
@@ -29,6 +27,10 @@ if TYPE_CHECKING:
         SubscriptionBasedUEDifferentiationInfo, UserLocationInformation, WUSAssistanceInformation,
     )
     from epc.wire.s1ap.ies_measurement import ManagementBasedMDTAllowed, TraceActivation
+    from epc.wire.s1ap.ies_mobility import (
+        CSGMembershipInfo, CSGMembershipStatus, ERABFailedToResumeItemResumeReq, ERABFailedToResumeItemResumeRes, NRV2XServicesAuthorized,
+        PC5QoSParameters, ProSeAuthorized, SRVCCOperationNotPossible, SRVCCOperationPossible, SecurityContext, V2XServicesAuthorized,
+    )
 
 __all__ = [
     "ConnectionEstablishmentIndication", "DownlinkNASTransport", "InitialContextSetupFailure", "InitialContextSetupRequest",

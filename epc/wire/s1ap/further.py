@@ -10,13 +10,14 @@ from epc.wire.aper.values import BitString, Criticality, UnknownIE
 from epc.wire.s1ap.message import Kind, Message
 
 if TYPE_CHECKING:
-    from epc.wire.s1ap.ies import Cause, CriticalityDiagnostics, ERABDataForwardingItem, EUTRANCGI, GlobalENBID, HandoverFlag, RequestType, TAI
+    from epc.wire.s1ap.ies import Cause, CriticalityDiagnostics, EUTRANCGI, GlobalENBID, RequestType, TAI
     from epc.wire.s1ap.ies_location import (
         BroadcastCancelledAreaList, BroadcastCompletedAreaList, Cdma2000HORequiredIndication, Cdma2000HOStatus, Cdma2000OneXSRVCCInfo,
         Cdma2000RATType, ConcurrentWarningMessageIndicator, InterSystemInformationTransferType, KillAllWarningMessages,
         LTENTNTAIInformation, PSCellInformation, SecondaryRATDataUsageReportItem, UserLocationInformation, WarningAreaList,
     )
     from epc.wire.s1ap.ies_measurement import ENDCSONConfigurationTransfer, PrivacyIndicator, SONConfigurationTransfer, TraceActivation
+    from epc.wire.s1ap.ies_mobility import ERABDataForwardingItem, HandoverFlag
 
 __all__ = [
     "CellTrafficTrace", "DeactivateTrace", "DownlinkNonUEAssociatedLPPaTransport", "DownlinkS1cdma2000tunnelling",

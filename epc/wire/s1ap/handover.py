@@ -11,20 +11,23 @@ from epc.wire.s1ap.message import Kind, Message
 
 if TYPE_CHECKING:
     from epc.wire.s1ap.ies import (
-        AerialUEsubscriptionInformation, CSGMembershipStatus, Cause, CellAccessMode, CriticalityDiagnostics,
-        DirectForwardingPathAvailability, ENBEarlyStatusTransferTransparentContainer, ENBStatusTransferTransparentContainer,
-        ERABAdmittedItem, ERABDataForwardingItem, ERABFailedToSetupItemHOReqAck, ERABItem, ERABToBeSetupItemHOReq, ERABToBeSwitchedDLItem,
-        ERABToBeSwitchedULItem, ERABToBeUpdatedItem, EUTRANCGI, GUMMEI, HandoverRestrictionList, HandoverType, IABAuthorized,
-        NRUESecurityCapabilities, NRUESidelinkAggregateMaximumBitrate, NRV2XServicesAuthorized, NotifySourceeNB, PC5QoSParameters,
-        PSServiceNotAvailable, PendingDataIndication, ProSeAuthorized, RRCEstablishmentCause, RequestType, SRVCCHOIndication,
-        SRVCCOperationPossible, SecurityContext, TAI, TargetID, TunnelInformation, UEAggregateMaximumBitrate, UESecurityCapabilities,
-        UESidelinkAggregateMaximumBitrate, UEUserPlaneCIoTSupportIndicator, V2XServicesAuthorized,
+        AerialUEsubscriptionInformation, Cause, CellAccessMode, CriticalityDiagnostics, ERABItem, EUTRANCGI, GUMMEI,
+        HandoverRestrictionList, IABAuthorized, NRUESecurityCapabilities, NRUESidelinkAggregateMaximumBitrate, PSServiceNotAvailable,
+        PendingDataIndication, RRCEstablishmentCause, RequestType, TAI, TunnelInformation, UEAggregateMaximumBitrate,
+        UESecurityCapabilities, UESidelinkAggregateMaximumBitrate, UEUserPlaneCIoTSupportIndicator,
     )
     from epc.wire.s1ap.ies_location import (
         CEModeBRestricted, CEmodeBSupportIndicator, EnhancedCoverageRestricted, ExpectedUEBehaviour, LTENTNTAIInformation,
         PSCellInformation, SubscriptionBasedUEDifferentiationInfo,
     )
     from epc.wire.s1ap.ies_measurement import ManagementBasedMDTAllowed, TraceActivation
+    from epc.wire.s1ap.ies_mobility import (
+        CSGMembershipStatus, DirectForwardingPathAvailability, ENBEarlyStatusTransferTransparentContainer,
+        ENBStatusTransferTransparentContainer, ERABAdmittedItem, ERABDataForwardingItem, ERABFailedToSetupItemHOReqAck,
+        ERABToBeSetupItemHOReq, ERABToBeSwitchedDLItem, ERABToBeSwitchedULItem, ERABToBeUpdatedItem, HandoverType, NRV2XServicesAuthorized,
+        NotifySourceeNB, PC5QoSParameters, ProSeAuthorized, SRVCCHOIndication, SRVCCOperationPossible, SecurityContext, TargetID,
+        V2XServicesAuthorized,
+    )
 
 __all__ = [
     "ENBEarlyStatusTransfer", "ENBStatusTransfer", "HandoverCancel", "HandoverCancelAcknowledge", "HandoverCommand", "HandoverFailure",

@@ -9,9 +9,8 @@ from typing import Literal, TYPE_CHECKING
 from epc.wire.aper.values import BitString, UnknownIE
 
 if TYPE_CHECKING:
-    from epc.wire.s1ap.ies import (
-        CompletedCellinTAIItem, EUTRANCGI, LAI, MMEPagingTarget, NRCGI, SourceOfUEActivityBehaviourInformation, TAI, TargetRNCID,
-    )
+    from epc.wire.s1ap.ies import CompletedCellinTAIItem, EUTRANCGI, LAI, TAI
+    from epc.wire.s1ap.ies_mobility import MMEPagingTarget, NRCGI, SourceOfUEActivityBehaviourInformation, TargetRNCID
 
 __all__ = [
     "AssistanceDataForCECapableUEs", "AssistanceDataForPaging", "AssistanceDataForRecommendedCells", "BroadcastCancelledAreaList",
@@ -63,6 +62,8 @@ RACSIndication = Literal["true"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedUEBehaviour:
+    """SEQUENCE ExpectedUEBehaviour."""
+
     expected_activity: ExpectedUEActivityBehaviour | None = None
     expected_ho_interval: ExpectedHOInterval | None = None
     unknown: tuple[UnknownIE, ...] = ()
@@ -70,7 +71,7 @@ class ExpectedUEBehaviour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionBasedUEDifferentiationInfo:
-    """Subscription-Based-UE-DifferentiationInfo."""
+    """SEQUENCE Subscription-Based-UE-DifferentiationInfo."""
 
     periodic_communication_indicator: Literal["periodically", "ondemand"] | None = None
     periodic_time: int | None = None  # INTEGER (1..3600, ...)
@@ -83,13 +84,15 @@ class SubscriptionBasedUEDifferentiationInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PSCellInformation:
+    """SEQUENCE PSCellInformation."""
+
     ncgi: NRCGI
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LTENTNTAIInformation:
-    """LTE-NTN-TAI-Information."""
+    """SEQUENCE LTE-NTN-TAI-Information."""
 
     serving_plmn: bytes  # OCTET STRING (SIZE 3)
     tac_list_in_lte_ntn: tuple[bytes, ...]  # 1 to 12 of them
@@ -99,6 +102,8 @@ class LTENTNTAIInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserLocationInformation:
+    """SEQUENCE UserLocationInformation."""
+
     eutran_cgi: EUTRANCGI
     tai: TAI
     pscell_information: PSCellInformation | None = None
@@ -108,6 +113,8 @@ class UserLocationInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondaryRATDataUsageReportItem:
+    """SEQUENCE SecondaryRATDataUsageReportItem."""
+
     e_rab_id: int  # INTEGER (0..15, ...)
     secondary_rat_type: SecondaryRATType
     e_rab_usage_report_list: tuple[ERABUsageReportItem, ...]  # 1 to 2 of them
@@ -134,6 +141,8 @@ class BroadcastCancelledAreaList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InformationOnRecommendedCellsAndENBsForPaging:
+    """SEQUENCE InformationOnRecommendedCellsAndENBsForPaging."""
+
     recommended_cells_for_paging: RecommendedCellsForPaging
     recommend_enbs_for_paging: RecommendedENBsForPaging
     unknown: tuple[UnknownIE, ...] = ()
@@ -141,6 +150,8 @@ class InformationOnRecommendedCellsAndENBsForPaging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellIdentifierAndCELevelForCECapableUEs:
+    """SEQUENCE CellIdentifierAndCELevelForCECapableUEs."""
+
     global_cell_id: EUTRANCGI
     ce_level: bytes  # OCTET STRING
     unknown: tuple[UnknownIE, ...] = ()
@@ -157,6 +168,8 @@ class BroadcastCompletedAreaList:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistanceDataForPaging:
+    """SEQUENCE AssistanceDataForPaging."""
+
     assistance_data_for_recommended_cells: AssistanceDataForRecommendedCells | None = None
     assistance_data_for_ce_capable_ues: AssistanceDataForCECapableUEs | None = None
     paging_attempt_information: PagingAttemptInformation | None = None
@@ -165,7 +178,7 @@ class AssistanceDataForPaging:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagingeDRXInformation:
-    """Paging-eDRXInformation."""
+    """SEQUENCE Paging-eDRXInformation."""
 
     paging_edrx_cycle: PagingeDRXCycle
     paging_time_window: PagingTimeWindow | None = None
@@ -174,7 +187,7 @@ class PagingeDRXInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NBIoTPagingeDRXInformation:
-    """NB-IoT-Paging-eDRXInformation."""
+    """SEQUENCE NB-IoT-Paging-eDRXInformation."""
 
     nb_iot_paging_edrx_cycle: NBIoTPagingeDRXCycle
     nb_iot_paging_time_window: NBIoTPagingTimeWindow | None = None
@@ -183,7 +196,7 @@ class NBIoTPagingeDRXInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WUSAssistanceInformation:
-    """WUS-Assistance-Information."""
+    """SEQUENCE WUS-Assistance-Information."""
 
     paging_probability_information: PagingProbabilityInformation
     unknown: tuple[UnknownIE, ...] = ()
@@ -191,6 +204,8 @@ class WUSAssistanceInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cdma2000OneXSRVCCInfo:
+    """SEQUENCE Cdma2000OneXSRVCCInfo."""
+
     cdma2000_onex_meid: bytes  # OCTET STRING
     cdma2000_onex_msi: bytes  # OCTET STRING
     cdma2000_onex_pilot: bytes  # OCTET STRING
@@ -207,7 +222,7 @@ class InterSystemInformationTransferType:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CNTypeRestrictionsItem:
-    """CNTypeRestrictions-Item."""
+    """SEQUENCE CNTypeRestrictions-Item."""
 
     plmn_identity: bytes  # OCTET STRING (SIZE 3)
     cn_type: CNType
@@ -216,6 +231,8 @@ class CNTypeRestrictionsItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedUEActivityBehaviour:
+    """SEQUENCE ExpectedUEActivityBehaviour."""
+
     expected_activity_period: int | None = None  # INTEGER (1..181, ...)
     expected_idle_period: int | None = None  # INTEGER (1..181, ...)
     source_of_ue_activity_behaviour_information: SourceOfUEActivityBehaviourInformation | None = None
@@ -224,6 +241,8 @@ class ExpectedUEActivityBehaviour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduledCommunicationTime:
+    """SEQUENCE ScheduledCommunicationTime."""
+
     day_of_week: BitString | None = None  # BIT STRING (SIZE 7)
     time_of_day_start: int | None = None  # INTEGER (0..86399, ...)
     time_of_day_end: int | None = None  # INTEGER (0..86399, ...)
@@ -232,7 +251,7 @@ class ScheduledCommunicationTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ERABUsageReportItem:
-    """E-RABUsageReportItem."""
+    """SEQUENCE E-RABUsageReportItem."""
 
     start_timestamp: bytes  # OCTET STRING (SIZE 4)
     end_timestamp: bytes  # OCTET STRING (SIZE 4)
@@ -243,7 +262,7 @@ class ERABUsageReportItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellIDCancelledItem:
-    """CellID-Cancelled-Item."""
+    """SEQUENCE CellID-Cancelled-Item."""
 
     ecgi: EUTRANCGI
     number_of_broadcasts: int  # INTEGER (0..65535)
@@ -252,7 +271,7 @@ class CellIDCancelledItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TAICancelledItem:
-    """TAI-Cancelled-Item."""
+    """SEQUENCE TAI-Cancelled-Item."""
 
     tai: TAI
     cancelled_cell_in_tai: tuple[CancelledCellinTAIItem, ...]  # 1 to 65535 of them
@@ -261,7 +280,7 @@ class TAICancelledItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyAreaIDCancelledItem:
-    """EmergencyAreaID-Cancelled-Item."""
+    """SEQUENCE EmergencyAreaID-Cancelled-Item."""
 
     emergency_area_id: bytes  # OCTET STRING (SIZE 3)
     cancelled_cell_in_eai: tuple[CancelledCellinEAIItem, ...]  # 1 to 65535 of them
@@ -270,19 +289,23 @@ class EmergencyAreaIDCancelledItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendedCellsForPaging:
+    """SEQUENCE RecommendedCellsForPaging."""
+
     recommended_cell_list: tuple[RecommendedCellItem, ...]  # 1 to 16 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendedENBsForPaging:
+    """SEQUENCE RecommendedENBsForPaging."""
+
     recommended_enb_list: tuple[RecommendedENBItem, ...]  # 1 to 16 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellIDBroadcastItem:
-    """CellID-Broadcast-Item."""
+    """SEQUENCE CellID-Broadcast-Item."""
 
     ecgi: EUTRANCGI
     unknown: tuple[UnknownIE, ...] = ()
@@ -290,7 +313,7 @@ class CellIDBroadcastItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TAIBroadcastItem:
-    """TAI-Broadcast-Item."""
+    """SEQUENCE TAI-Broadcast-Item."""
 
     tai: TAI
     completed_cell_in_tai: tuple[CompletedCellinTAIItem, ...]  # 1 to 65535 of them
@@ -299,7 +322,7 @@ class TAIBroadcastItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmergencyAreaIDBroadcastItem:
-    """EmergencyAreaID-Broadcast-Item."""
+    """SEQUENCE EmergencyAreaID-Broadcast-Item."""
 
     emergency_area_id: bytes  # OCTET STRING (SIZE 3)
     completed_cell_in_eai: tuple[CompletedCellinEAIItem, ...]  # 1 to 65535 of them
@@ -308,18 +331,24 @@ class EmergencyAreaIDBroadcastItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistanceDataForRecommendedCells:
+    """SEQUENCE AssistanceDataForRecommendedCells."""
+
     recommended_cells_for_paging: RecommendedCellsForPaging
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssistanceDataForCECapableUEs:
+    """SEQUENCE AssistanceDataForCECapableUEs."""
+
     cell_identifier_and_ce_level_for_ce_capable_ues: CellIdentifierAndCELevelForCECapableUEs
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagingAttemptInformation:
+    """SEQUENCE PagingAttemptInformation."""
+
     paging_attempt_count: int  # INTEGER (1..16, ...)
     intended_number_of_paging_attempts: int  # INTEGER (1..16, ...)
     next_paging_area_scope: NextPagingAreaScope | None = None
@@ -328,6 +357,8 @@ class PagingAttemptInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RIMTransfer:
+    """SEQUENCE RIMTransfer."""
+
     rim_information: bytes  # OCTET STRING
     rim_routing_address: RIMRoutingAddress | None = None
     unknown: tuple[UnknownIE, ...] = ()
@@ -335,7 +366,7 @@ class RIMTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelledCellinTAIItem:
-    """CancelledCellinTAI-Item."""
+    """SEQUENCE CancelledCellinTAI-Item."""
 
     ecgi: EUTRANCGI
     number_of_broadcasts: int  # INTEGER (0..65535)
@@ -344,7 +375,7 @@ class CancelledCellinTAIItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelledCellinEAIItem:
-    """CancelledCellinEAI-Item."""
+    """SEQUENCE CancelledCellinEAI-Item."""
 
     ecgi: EUTRANCGI
     number_of_broadcasts: int  # INTEGER (0..65535)
@@ -353,6 +384,8 @@ class CancelledCellinEAIItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendedCellItem:
+    """SEQUENCE RecommendedCellItem."""
+
     eutran_cgi: EUTRANCGI
     time_stayed_in_cell: int | None = None  # INTEGER (0..4095)
     unknown: tuple[UnknownIE, ...] = ()
@@ -360,13 +393,15 @@ class RecommendedCellItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecommendedENBItem:
+    """SEQUENCE RecommendedENBItem."""
+
     mme_paging_target: MMEPagingTarget
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedCellinEAIItem:
-    """CompletedCellinEAI-Item."""
+    """SEQUENCE CompletedCellinEAI-Item."""
 
     ecgi: EUTRANCGI
     unknown: tuple[UnknownIE, ...] = ()
@@ -382,7 +417,7 @@ class RIMRoutingAddress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GERANCellID:
-    """GERAN-Cell-ID."""
+    """SEQUENCE GERAN-Cell-ID."""
 
     lai: LAI
     rac: bytes  # OCTET STRING (SIZE 1)
@@ -400,6 +435,8 @@ class LastVisitedGERANCellInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastVisitedPSCellInformation:
+    """SEQUENCE LastVisitedPSCellInformation."""
+
     pscell_id: PSCellInformation | None = None
     time_stay: int  # INTEGER (0..40950)
     unknown: tuple[UnknownIE, ...] = ()

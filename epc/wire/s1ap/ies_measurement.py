@@ -9,7 +9,8 @@ from typing import Literal, TYPE_CHECKING
 from epc.wire.aper.values import BitString, UnknownIE
 
 if TYPE_CHECKING:
-    from epc.wire.s1ap.ies import EUTRANCGI, FiveGSTAI, GlobalENBID, GlobalengNBID, ServiceType, SourceeNBID, TAI, TargeteNBID
+    from epc.wire.s1ap.ies import EUTRANCGI, GlobalENBID, GlobalengNBID, ServiceType, TAI
+    from epc.wire.s1ap.ies_mobility import FiveGSTAI, SourceeNBID, TargeteNBID
 
 __all__ = [
     "AreaScopeOfMDT", "AreaScopeOfQMC", "BluetoothMeasConfig", "BluetoothMeasurementConfiguration", "CellBasedMDT", "CellBasedQMC",
@@ -67,6 +68,8 @@ TimeToTrigger = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceActivation:
+    """SEQUENCE TraceActivation."""
+
     e_utran_trace_id: bytes  # OCTET STRING (SIZE 8)
     interfaces_to_trace: BitString  # BIT STRING (SIZE 8)
     trace_depth: TraceDepth
@@ -80,6 +83,8 @@ class TraceActivation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SONConfigurationTransfer:
+    """SEQUENCE SONConfigurationTransfer."""
+
     target_enb_id: TargeteNBID
     source_enb_id: SourceeNBID
     son_information: SONInformation
@@ -90,7 +95,7 @@ class SONConfigurationTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENDCSONConfigurationTransfer:
-    """EN-DCSONConfigurationTransfer."""
+    """SEQUENCE EN-DCSONConfigurationTransfer."""
 
     transfer_type: ENDCSONTransferType
     son_information: SONInformation
@@ -100,7 +105,7 @@ class ENDCSONConfigurationTransfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MDTConfiguration:
-    """MDT-Configuration."""
+    """SEQUENCE MDT-Configuration."""
 
     mdt_activation: MDTActivation
     area_scope_of_mdt: AreaScopeOfMDT
@@ -111,6 +116,8 @@ class MDTConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UEAppLayerMeasConfig:
+    """SEQUENCE UEAppLayerMeasConfig."""
+
     container_for_app_layer_meas_config: bytes  # OCTET STRING (SIZE 1..1000)
     area_scope_of_qmc: AreaScopeOfQMC
     service_type: ServiceType | None = None
@@ -127,6 +134,8 @@ class SONInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class X2TNLConfigurationInfo:
+    """SEQUENCE X2TNLConfigurationInfo."""
+
     enb_x2_transport_layer_addresses: tuple[BitString, ...]  # 1 to 2 of them
     enb_x2_extended_transport_layer_addresses: tuple[ENBX2ExtTLA, ...] | None = None  # 1 to 16 of them
     enb_indirect_x2_transport_layer_addresses: tuple[BitString, ...] | None = None  # 1 to 2 of them
@@ -135,6 +144,8 @@ class X2TNLConfigurationInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynchronisationInformation:
+    """SEQUENCE SynchronisationInformation."""
+
     source_stratum_level: int | None = None  # INTEGER (0..3, ...)
     listening_subframe_pattern: ListeningSubframePattern | None = None
     aggressor_ecgi_list: tuple[EUTRANCGI, ...] | None = None  # 1 to 256 of them
@@ -175,6 +186,8 @@ class AreaScopeOfQMC:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SONInformationReply:
+    """SEQUENCE SONInformationReply."""
+
     x2_tnl_configuration_info: X2TNLConfigurationInfo | None = None
     time_synchronisation_info: TimeSynchronisationInfo | None = None
     muting_pattern_information: MutingPatternInformation | None = None
@@ -191,6 +204,8 @@ class SONInformationReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENBX2ExtTLA:
+    """SEQUENCE ENBX2ExtTLA."""
+
     ipsec_tla: BitString | None = None  # BIT STRING (SIZE 1..160)
     gtp_tlas: tuple[BitString, ...] | None = None  # 1 to 16 of them
     unknown: tuple[UnknownIE, ...] = ()
@@ -198,6 +213,8 @@ class ENBX2ExtTLA:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListeningSubframePattern:
+    """SEQUENCE ListeningSubframePattern."""
+
     pattern_period: Literal["ms1280", "ms2560", "ms5120", "ms10240"]
     pattern_offset: int  # INTEGER (0..10239, ...)
     unknown: tuple[UnknownIE, ...] = ()
@@ -205,7 +222,7 @@ class ListeningSubframePattern:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENDCTransferTypeRequest:
-    """EN-DCTransferTypeRequest."""
+    """SEQUENCE EN-DCTransferTypeRequest."""
 
     source_enb: ENDCSONeNBIdentification
     target_engnb: ENDCSONengNBIdentification
@@ -217,7 +234,7 @@ class ENDCTransferTypeRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENDCTransferTypeReply:
-    """EN-DCTransferTypeReply."""
+    """SEQUENCE EN-DCTransferTypeReply."""
 
     source_engnb: ENDCSONengNBIdentification
     target_enb: ENDCSONeNBIdentification
@@ -226,24 +243,32 @@ class ENDCTransferTypeReply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellBasedMDT:
+    """SEQUENCE CellBasedMDT."""
+
     cell_id_list_for_mdt: tuple[EUTRANCGI, ...]  # 1 to 32 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TABasedMDT:
+    """SEQUENCE TABasedMDT."""
+
     ta_list_for_mdt: tuple[bytes, ...]  # 1 to 8 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TAIBasedMDT:
+    """SEQUENCE TAIBasedMDT."""
+
     tai_list_for_mdt: tuple[TAI, ...]  # 1 to 8 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImmediateMDT:
+    """SEQUENCE ImmediateMDT."""
+
     measurements_to_activate: BitString  # BIT STRING (SIZE 8)
     m1_reporting_trigger: M1ReportingTrigger
     m1_threshold_event_a2: M1ThresholdEventA2 | None = None
@@ -262,6 +287,8 @@ class ImmediateMDT:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedMDT:
+    """SEQUENCE LoggedMDT."""
+
     logging_interval: LoggingInterval
     logging_duration: LoggingDuration
     bluetooth_measurement_configuration: BluetoothMeasurementConfiguration | None = None
@@ -273,6 +300,8 @@ class LoggedMDT:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedMBSFNMDT:
+    """SEQUENCE LoggedMBSFNMDT."""
+
     logging_interval: LoggingInterval
     logging_duration: LoggingDuration
     mbsfn_result_to_log: tuple[MBSFNResultToLogInfo, ...] | None = None  # 1 to 8 of them
@@ -281,30 +310,40 @@ class LoggedMBSFNMDT:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellBasedQMC:
+    """SEQUENCE CellBasedQMC."""
+
     cell_id_list_for_qmc: tuple[EUTRANCGI, ...]  # 1 to 32 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TABasedQMC:
+    """SEQUENCE TABasedQMC."""
+
     ta_list_for_qmc: tuple[bytes, ...]  # 1 to 8 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TAIBasedQMC:
+    """SEQUENCE TAIBasedQMC."""
+
     tai_list_for_qmc: tuple[TAI, ...]  # 1 to 8 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PLMNAreaBasedQMC:
+    """SEQUENCE PLMNAreaBasedQMC."""
+
     plmn_list_for_qmc: tuple[bytes, ...]  # 1 to 16 of them
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeSynchronisationInfo:
+    """SEQUENCE TimeSynchronisationInfo."""
+
     stratum_level: int  # INTEGER (0..3, ...)
     synchronisation_status: SynchronisationStatus
     muting_availability_indication: MutingAvailabilityIndication | None = None
@@ -313,6 +352,8 @@ class TimeSynchronisationInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MutingPatternInformation:
+    """SEQUENCE MutingPatternInformation."""
+
     muting_pattern_period: Literal["ms0", "ms1280", "ms2560", "ms5120", "ms10240"]
     muting_pattern_offset: int | None = None  # INTEGER (0..10239, ...)
     unknown: tuple[UnknownIE, ...] = ()
@@ -320,6 +361,8 @@ class MutingPatternInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RLFReportInformation:
+    """SEQUENCE RLFReportInformation."""
+
     ue_rlf_report_container: bytes  # OCTET STRING
     ue_rlf_report_container_for_extended_bands: bytes | None = None  # OCTET STRING
     nb_iot_rlf_report_container: bytes | None = None  # OCTET STRING
@@ -328,7 +371,7 @@ class RLFReportInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENDCSONeNBIdentification:
-    """EN-DCSONeNBIdentification."""
+    """SEQUENCE EN-DCSONeNBIdentification."""
 
     global_enb_id: GlobalENBID
     selected_tai: TAI
@@ -337,7 +380,7 @@ class ENDCSONeNBIdentification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ENDCSONengNBIdentification:
-    """EN-DCSONengNBIdentification."""
+    """SEQUENCE EN-DCSONengNBIdentification."""
 
     global_engnb_id: GlobalengNBID
     selected_tai: TAI
@@ -346,12 +389,16 @@ class ENDCSONengNBIdentification:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M1ThresholdEventA2:
+    """SEQUENCE M1ThresholdEventA2."""
+
     measurement_threshold: MeasurementThresholdA2
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M1PeriodicReporting:
+    """SEQUENCE M1PeriodicReporting."""
+
     report_interval: ReportIntervalMDT
     report_amount: ReportAmountMDT
     unknown: tuple[UnknownIE, ...] = ()
@@ -359,12 +406,16 @@ class M1PeriodicReporting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M3Configuration:
+    """SEQUENCE M3Configuration."""
+
     m3_period: M3period
     unknown: tuple[UnknownIE, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M4Configuration:
+    """SEQUENCE M4Configuration."""
+
     m4_period: M4period
     m4_links_to_log: Linkstolog
     m4_report_amount: M4ReportAmountMDT | None = None
@@ -373,6 +424,8 @@ class M4Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M5Configuration:
+    """SEQUENCE M5Configuration."""
+
     m5_period: M5period
     m5_links_to_log: Linkstolog
     m5_report_amount: M5ReportAmountMDT | None = None
@@ -381,6 +434,8 @@ class M5Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M6Configuration:
+    """SEQUENCE M6Configuration."""
+
     m6_report_interval: M6reportInterval
     m6_delay_threshold: M6delaythreshold | None = None
     m6_links_to_log: Linkstolog
@@ -390,6 +445,8 @@ class M6Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class M7Configuration:
+    """SEQUENCE M7Configuration."""
+
     m7_period: int  # INTEGER (1..60, ...)
     m7_links_to_log: Linkstolog
     m7_report_amount: M7ReportAmountMDT | None = None
@@ -398,6 +455,8 @@ class M7Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BluetoothMeasurementConfiguration:
+    """SEQUENCE BluetoothMeasurementConfiguration."""
+
     bluetooth_meas_config: BluetoothMeasConfig
     bluetooth_meas_config_name_list: tuple[bytes, ...] | None = None  # 1 to 4 of them
     bt_rssi: Literal["true"] | None = None
@@ -406,6 +465,8 @@ class BluetoothMeasurementConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WLANMeasurementConfiguration:
+    """SEQUENCE WLANMeasurementConfiguration."""
+
     wlan_meas_config: WLANMeasConfig
     wlan_meas_config_name_list: tuple[bytes, ...] | None = None  # 1 to 4 of them
     wlan_rssi: Literal["true"] | None = None
@@ -415,6 +476,8 @@ class WLANMeasurementConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorMeasurementConfiguration:
+    """SEQUENCE SensorMeasurementConfiguration."""
+
     sensor_meas_config: SensorMeasConfig
     sensor_meas_config_name_list: tuple[SensorMeasConfigNameItem, ...] | None = None  # 1 to 3 of them
     unknown: tuple[UnknownIE, ...] = ()
@@ -430,7 +493,7 @@ class LoggedMDTTrigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MBSFNResultToLogInfo:
-    """MBSFN-ResultToLogInfo."""
+    """SEQUENCE MBSFN-ResultToLogInfo."""
 
     mbsfn_area_id: int | None = None  # INTEGER (0..255)
     carrier_freq: int  # INTEGER (0..262143, ...)
@@ -447,6 +510,8 @@ class MeasurementThresholdA2:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensorMeasConfigNameItem:
+    """SEQUENCE SensorMeasConfigNameItem."""
+
     sensor_name_config: SensorNameConfig
     unknown: tuple[UnknownIE, ...] = ()
 
@@ -469,6 +534,8 @@ class SensorNameConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventL1LoggedMDTConfig:
+    """SEQUENCE EventL1LoggedMDTConfig."""
+
     l1_threshold: MeasurementThresholdL1LoggedMDT
     hysteresis: int  # INTEGER (0..30)
     time_to_trigger: TimeToTrigger
@@ -485,6 +552,8 @@ class MeasurementThresholdL1LoggedMDT:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntersystemMeasurementConfiguration:
+    """SEQUENCE IntersystemMeasurementConfiguration."""
+
     rsrp: int | None = None  # INTEGER (0..127)
     rsrq: int | None = None  # INTEGER (0..127)
     sinr: int | None = None  # INTEGER (0..127)
@@ -494,6 +563,8 @@ class IntersystemMeasurementConfiguration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeBasedHandoverInformation:
+    """SEQUENCE TimeBasedHandoverInformation."""
+
     ho_window_start: int  # INTEGER (0..1048575)
     ho_window_duration: int  # INTEGER (1..6000)
     unknown: tuple[UnknownIE, ...] = ()
@@ -501,6 +572,8 @@ class TimeBasedHandoverInformation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterSystemMeasurementParameters:
+    """SEQUENCE InterSystemMeasurementParameters."""
+
     measurement_duration: int  # INTEGER (1..100)
     inter_system_measurement_list: tuple[InterSystemMeasurementItem, ...] | None = None  # 1 to 64 of them
     unknown: tuple[UnknownIE, ...] = ()
@@ -508,6 +581,8 @@ class InterSystemMeasurementParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterSystemMeasurementItem:
+    """SEQUENCE InterSystemMeasurementItem."""
+
     freq_band_indicator_nr: int  # INTEGER (1..1024)
     ssb_frequencies: int  # INTEGER (0..3279165)
     subcarrier_spacing_ssb: Literal["kHz15", "kHz30", "kHz60", "kHz120", "kHz240", "kHz480", "kHz960"]
