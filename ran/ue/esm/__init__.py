@@ -1,0 +1,1 @@
+"""EPS session management, the UE's part: TS 24.301 clause 6."""
