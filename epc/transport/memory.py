@@ -21,11 +21,10 @@ from dataclasses import dataclass
 
 from epc.transport.interface import Address, Association, ByteStream, Carrier, DatagramPort, Direction, Listener, Tap, TappedPacket
 from epc.transport.sctp.association import BaseAssociation
-from epc.transport.tapping import TapPoint
+from epc.transport.tapping import UNSPECIFIED, TapPoint
 from epc.transport.tcp import BaseByteStream
 
 FIRST_EPHEMERAL_PORT = 49152
-UNSPECIFIED = ("0.0.0.0", "::", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

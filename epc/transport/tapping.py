@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol
 
 from epc.transport.interface import Address, Carrier, Direction, Tap, TappedPacket
+
+UNSPECIFIED = ("0.0.0.0", "::", "")
+_PROBE_PORT = 9     # nothing is sent there
+
+
+def source_host(remote_host: str) -> str:
+    """The local address from which the routing table would reach ``remote_host``; the unspecified one when there is no route."""
+    with socket.socket(socket.AF_INET6 if ":" in remote_host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((remote_host, _PROBE_PORT))
+        except OSError:
+            return "::" if ":" in remote_host else "0.0.0.0"
+        host: str = probe.getsockname()[0]
+        return host
 
 
 class Tapped(Protocol):

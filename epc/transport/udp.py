@@ -8,11 +8,12 @@ import socket
 from collections.abc import Callable
 
 from epc.transport.interface import Address
-from epc.transport.tapping import TapPoint
+from epc.transport.tapping import UNSPECIFIED, TapPoint, source_host
 
 DATAGRAMS_A_WAKE_UP = 64
 MAX_DATAGRAM_OCTETS = 65535
 SOCKET_BUFFER_OCTETS = 4 << 20
+MAX_PEERS_REMEMBERED = 4096
 
 
 class UdpPort:
@@ -33,6 +34,7 @@ class UdpPort:
             raise OSError(error.errno, f"UDP {local}: {os.strerror(error.errno or 0)}") from error
         self.local = Address(*self._socket.getsockname()[:2])
         self.unsent_datagrams = 0
+        self._shown: dict[str, Address] = {}
         self._receive = receive
         self._tap_point = tap_point
         self._transport = tap_point.transport
@@ -52,7 +54,7 @@ class UdpPort:
                 continue                # an ICMP error of some earlier datagram
             source = Address(sender[0], sender[1])
             if self._transport.tap is not None:
-                self._tap_point.received(source, self.local, data)
+                self._tap_point.received(source, self._local_towards(source), data)
             receive(data, source)
 
     def send(self, data: bytes, to: Address) -> None:
@@ -61,7 +63,18 @@ class UdpPort:
         except OSError:                 # full buffer, no route, too long: lost, as a datagram may be
             self.unsent_datagrams += 1
         if self._transport.tap is not None:
-            self._tap_point.sent(self.local, to, data)
+            self._tap_point.sent(self._local_towards(to), to, data)
+
+    def _local_towards(self, peer: Address) -> Address:
+        """What the tap shows as this end: the true address also where the port is bound to all."""
+        if self.local.host not in UNSPECIFIED:
+            return self.local
+        known = self._shown.get(peer.host)
+        if known is None:
+            if len(self._shown) >= MAX_PEERS_REMEMBERED:
+                self._shown.clear()
+            known = self._shown[peer.host] = Address(source_host(peer.host), self.local.port)
+        return known
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:

@@ -40,6 +40,17 @@ class SctpCapabilities:
         own = self.usrsctp or (f"{self.raw_sockets}: {REMEDIES}" if self.raw_sockets else "")
         return own if engine is Engine.USRSCTP or self.kernel else ""
 
+    @property
+    def usable(self) -> bool:
+        """Whether nodes of this host can have associations at all."""
+        return not (self.lack(Wire.UDP, Engine.AUTO) and self.lack(Wire.IP, Engine.AUTO))
+
+    def wire_to_connect(self, settings: SctpSettings) -> Wire:
+        """The settings' wire; where they leave both open, the other one if this host cannot do the first."""
+        other = Wire.IP if settings.wire is Wire.UDP else Wire.UDP
+        free = settings.listen_wires is None and self.lack(settings.wire, settings.engine) and not self.lack(other, settings.engine)
+        return other if free else settings.wire
+
     def choose(self, wire: Wire, engine: Engine) -> Engine:
         """The engine to use; raises ``PermissionError`` or ``OSError`` with the remedies when there is none."""
         lack = self.lack(wire, engine)
@@ -104,11 +115,13 @@ def listen(settings: SctpSettings, local: Address, accept: Callable[[Association
 
 
 async def connect(settings: SctpSettings, remote: Address, local: Address | None, tap_point: TapPoint, timeout_s: float) -> EngineAssociation:
-    engine = sctp_capabilities().choose(settings.wire, settings.engine)
+    capabilities = sctp_capabilities()
+    wire = capabilities.wire_to_connect(settings)
+    engine = capabilities.choose(wire, settings.engine)
     try:
         async with asyncio.timeout(timeout_s):
             if engine is Engine.KERNEL:
                 return await kernel.connect(settings, remote, local, tap_point)
-            return await usrsctp.connect(settings, settings.wire, remote, local, tap_point)
+            return await usrsctp.connect(settings, wire, remote, local, tap_point)
     except TimeoutError:
-        raise TimeoutError(errno.ETIMEDOUT, f"SCTP to {remote} on wire {settings.wire.value}: no answer in {timeout_s:g} s") from None
+        raise TimeoutError(errno.ETIMEDOUT, f"SCTP to {remote} on wire {wire.value}: no answer in {timeout_s:g} s") from None

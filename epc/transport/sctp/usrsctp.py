@@ -19,7 +19,7 @@ from typing import Any
 from epc.transport.interface import Address, Association
 from epc.transport.sctp.association import EngineAssociation
 from epc.transport.sctp.settings import Profile, SctpSettings, Wire
-from epc.transport.tapping import TapPoint
+from epc.transport.tapping import UNSPECIFIED, TapPoint, source_host
 
 
 def _load() -> tuple[Any, Any, str]:
@@ -88,24 +88,13 @@ class Link:
 
     def local_host(self, remote_host: str) -> str:
         """The address that a peer sees, also where the link is bound to all."""
-        return source_host(remote_host) if self.host in ("0.0.0.0", "::") else self.host
+        return source_host(remote_host) if self.host in UNSPECIFIED else self.host
 
     def close(self) -> None:
         if not self._stack.loop.is_closed():
             self._stack.loop.remove_reader(self.socket.fileno())
         lib.shim_link_close(self.number)
         self.socket.close()
-
-
-def source_host(remote_host: str) -> str:
-    """The local address from which the routing table would reach ``remote_host``."""
-    with socket.socket(socket.AF_INET6 if ":" in remote_host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((remote_host, UDP_PROBE_PORT))
-        host: str = probe.getsockname()[0]
-        return host
-
-
-UDP_PROBE_PORT = 9      # nothing is sent
 
 
 class Stack:
@@ -367,7 +356,7 @@ def listen(settings: SctpSettings, wire: Wire, local: Address, accept: Callable[
 async def connect(settings: SctpSettings, wire: Wire, remote: Address, local: Address | None, tap_point: TapPoint) -> UsrsctpAssociation:
     """Opens an association; the caller limits the time."""
     stack = Stack.running()
-    local_host = local.host if local is not None and local.host not in ("", "0.0.0.0", "::") else source_host(remote.host)
+    local_host = local.host if local is not None and local.host not in UNSPECIFIED else source_host(remote.host)
     if local is not None and local.port:
         link = _recognisable_link(stack, settings, wire, local_host)
     else:
