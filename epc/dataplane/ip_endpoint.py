@@ -205,7 +205,7 @@ class EndpointHost:
             echo = IcmpEcho(type=ip_packet.ECHO_REQUEST, identifier=identifier, sequence=sequence, payload=bytes(payload_octets))
             self.transmit(destination, ip_packet.ICMP, ip_packet.encode_echo(echo))
             done, _ = await asyncio.wait((answered,), timeout=timeout_s)
-            return loop.time() - sent_at if done else None
+            return loop.time() - sent_at if done and not answered.cancelled() else None
         finally:
             del self._echoes[key]
 

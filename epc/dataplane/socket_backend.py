@@ -225,7 +225,8 @@ class SocketForwarder:
         for attachment in self._attachments.values():
             attachment.disconnect()
         for waiting in self._echoes.values():
-            waiting.cancel()
+            if not waiting.done():
+                waiting.set_exception(ConnectionAbortedError("the forwarder was closed"))
 
     # What the control plane asks for
 

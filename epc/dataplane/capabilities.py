@@ -1,0 +1,126 @@
+"""What this machine offers to the user plane, and what to do about each lack: for ``epclab doctor``."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from epc.dataplane import keeper as keeper_script
+
+PROBE_WITHIN_S = 10.0
+TUN_DEVICE = Path("/dev/net/tun")
+CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 13, 21, 38, 39    # capabilities(7)
+BPF_KERNEL = (5, 15)            # generic XDP, tc and ring buffers as the fast back end uses them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capability:
+    """One thing that the machine has or lacks."""
+
+    name: str
+    available: bool
+    detail: str             # what was found
+    remedy: str = ""        # what to do about a lack, and what happens without
+
+
+def dataplane_capabilities() -> tuple[Capability, ...]:
+    """Tries things out rather than guessing; takes a tenth of a second and leaves nothing behind. Not for the event loop."""
+    namespaces, tun = _probe_namespaces()
+    return namespaces, tun, _raw_sockets(), _bpf()
+
+
+def _probe_namespaces() -> tuple[Capability, Capability]:
+    name = "network namespaces"
+    started = _ask_keeper(("start",))[0]
+    if "error" in started:
+        without = "UEs and SGi hosts then live inside the process (ping and UDP work, other programs cannot run as a UE)"
+        namespaces = Capability(
+            name=name, available=False, detail=str(started["error"]),
+            remedy=f"run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); {without}",
+        )
+        return namespaces, Capability(
+            name="TUN devices", available=False, detail="need a network namespace", remedy="see network namespaces",
+        )
+    privileged = bool(started["privileged"])
+    how = "as root, named for ip netns" if privileged else "inside a user namespace, no privilege needed"
+    namespaces = Capability(name=name, available=True, detail=how)
+    probe = f"epclab-doctor-{os.getpid()}"
+    opened = _ask_keeper(
+        ("start",), ("create", {"name": probe}),
+        ("open_tun", {"name": probe, "device": "probe0", "address": "192.0.2.1", "netmask": "255.255.255.255", "mtu": 1400, "routes": []}),
+    )[-1]
+    if "error" not in opened:
+        return namespaces, Capability(name="TUN devices", available=True, detail=f"{TUN_DEVICE} opens inside a namespace")
+    if not TUN_DEVICE.exists():
+        remedy = "modprobe tun; in a container: --device /dev/net/tun"
+    else:
+        remedy = f"chmod 666 {TUN_DEVICE} (as most distributions have it), or run as root with CAP_NET_ADMIN"
+    return namespaces, Capability(name="TUN devices", available=False, detail=str(opened["error"]), remedy=remedy)
+
+
+def _ask_keeper(*requests: tuple[str] | tuple[str, dict[str, object]]) -> list[dict[str, object]]:
+    """Answers to the requests, up to the first that fails."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    answers: list[dict[str, object]] = []
+    with ours, theirs:
+        ours.settimeout(PROBE_WITHIN_S)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", keeper_script.__file__, str(theirs.fileno())], pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        try:
+            for request in requests:
+                parameters = request[1] if len(request) == 2 else {}
+                ours.send(json.dumps({"operation": request[0], **parameters}).encode())
+                octets, descriptors, _, _ = socket.recv_fds(ours, keeper_script.MAX_REQUEST_OCTETS, 4)
+                for descriptor in descriptors:
+                    os.close(descriptor)
+                answers.append(json.loads(octets) if octets else {"error": "the helper process ended at once"})
+                if "error" in answers[-1]:
+                    break
+        finally:
+            ours.close()
+            try:
+                process.wait(PROBE_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    return answers
+
+
+def _raw_sockets() -> Capability:
+    name = "raw IP sockets"
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
+    except OSError as error:
+        return Capability(name=name, available=False, detail=error.strerror or str(error), remedy="CAP_NET_RAW; inside our namespaces it is there anyway")
+    return Capability(name=name, available=True, detail="CAP_NET_RAW is there")
+
+
+def _bpf() -> Capability:
+    """Whether the fast back end could run here. It is judged by kernel version and capabilities, nothing is loaded."""
+    name = "BPF user plane"
+    numbers = platform.release().split(".")
+    version = (int(numbers[0]), int("".join(filter(str.isdigit, numbers[1].split("-")[0])) or 0)) if len(numbers) > 1 and numbers[0].isdigit() else (0, 0)
+    if version < BPF_KERNEL:
+        return Capability(name=name, available=False, detail=f"kernel {platform.release()}", remedy="kernel 5.15 or later; without it: the socket back end")
+    held = _effective_capabilities()
+    lacking = [text for bit, text in ((CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")) if not held >> bit & 1 and not held >> CAP_SYS_ADMIN & 1]
+    if not held >> CAP_NET_ADMIN & 1:
+        lacking.append("CAP_NET_ADMIN")
+    if lacking:
+        return Capability(name=name, available=False, detail=f"lacks {', '.join(lacking)}", remedy="run as root; without: the socket back end")
+    return Capability(name=name, available=True, detail=f"kernel {platform.release()} and the capabilities it takes")
+
+
+def _effective_capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0

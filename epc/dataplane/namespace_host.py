@@ -1,0 +1,175 @@
+"""An IP host that is a network namespace with a TUN device: the kernel's own IP stack, and any program can run in it."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+from epc.dataplane import ip_packet
+from epc.dataplane.forwarder import IpLink
+from epc.dataplane.ip_endpoint import UE_MTU_OCTETS, DatagramHandler, PingResult, UdpSocket, ping_series
+from epc.dataplane.ip_packet import IcmpEcho
+from epc.dataplane.namespace import Keeper, Namespace
+from epc.dataplane.tun import TunLink
+from epc.wire.errors import WireError
+
+DEVICE = "tun0"
+DATAGRAMS_A_WAKE_UP = 64
+MAX_DATAGRAM_OCTETS = 65535
+
+
+class NamespaceHost:
+    """An :class:`~epc.dataplane.ip_endpoint.IpHost` in a network namespace. Make one with :meth:`open`.
+
+    Sockets are opened inside the namespace and used from here; ping needs no ``ping`` program.
+    """
+
+    def __init__(self, name: str, address: IPv4Interface, namespace: Namespace, tun: TunLink) -> None:
+        self.name = name
+        self.address = address
+        self.namespace = namespace
+        self.link: IpLink = tun
+        self._tun = tun
+        self._sockets: set[KernelUdpSocket] = set()
+        self._pinger: _Pinger | None = None
+        self._next_identifier = 1
+
+    @classmethod
+    async def open(
+        cls, keeper: Keeper, name: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = (IPv4Network("0.0.0.0/0"),),
+        mtu_octets: int = UE_MTU_OCTETS,
+    ) -> NamespaceHost:
+        """Raises :class:`~epc.dataplane.namespace.NamespaceError`."""
+        namespace = await keeper.create(name)
+        try:
+            tun = TunLink(await namespace.open_tun(DEVICE, address, routes=routes, mtu_octets=mtu_octets))
+        except BaseException:
+            await namespace.close()
+            raise
+        return cls(name, address, namespace, tun)
+
+    async def ping(
+        self, destination: str, *, count: int = 1, timeout_s: float = 1.0, interval_s: float = 0.2, payload_octets: int = 56,
+    ) -> PingResult:
+        if self._pinger is None:
+            self._pinger = _Pinger(await self.namespace.open_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+        pinger = self._pinger
+        identifier = self._next_identifier
+        self._next_identifier = identifier % 0xFFFF + 1
+        return await ping_series(
+            destination, lambda sequence: pinger.once(destination, identifier, sequence, timeout_s, payload_octets),
+            count=count, interval_s=interval_s,
+        )
+
+    async def open_udp(self, handler: DatagramHandler, *, port: int = 0) -> UdpSocket:
+        opened = await self.namespace.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            opened.bind((str(self.address.ip), port))
+        except OSError:
+            opened.close()
+            raise
+        udp = KernelUdpSocket(self, opened, handler)
+        self._sockets.add(udp)
+        return udp
+
+    async def run(self, *arguments: str) -> int:
+        """Run a program as this host, on this process's terminal, and return its exit status."""
+        return await self.namespace.run(*arguments)
+
+    async def close(self) -> None:
+        for udp in list(self._sockets):
+            udp.close()
+        if self._pinger is not None:
+            self._pinger.close()
+            self._pinger = None
+        self._tun.close()
+        await self.namespace.close()
+
+    def release(self, udp: KernelUdpSocket) -> None:
+        self._sockets.discard(udp)
+
+
+class KernelUdpSocket:
+    """A UDP socket of a :class:`NamespaceHost`."""
+
+    def __init__(self, host: NamespaceHost, opened: socket.socket, handler: DatagramHandler) -> None:
+        self.port: int = opened.getsockname()[1]
+        self.unsent_datagrams = 0
+        self._host = host
+        self._socket = opened
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    def send(self, payload: bytes, destination: str, port: int) -> None:
+        try:
+            self._socket.sendto(payload, (destination, port))
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise ValueError(f"{len(payload)} octets do not fit in a datagram") from error
+            self.unsent_datagrams += 1      # no route, queue full, or an ICMP error of an earlier one: lost, as a datagram may be
+
+    def close(self) -> None:
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+        self._host.release(self)
+
+    def _readable(self) -> None:
+        for _ in range(DATAGRAMS_A_WAKE_UP):
+            try:
+                payload, (source, port) = self._socket.recvfrom(MAX_DATAGRAM_OCTETS)
+            except BlockingIOError:
+                return
+            except OSError:
+                if self._socket.fileno() < 0:
+                    return          # the handler closed the socket
+                continue            # an ICMP error of some earlier datagram
+            self._handler(payload, source, port)
+
+
+class _Pinger:
+    """A raw ICMP socket and the echo requests that wait for an answer on it."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._socket = opened
+        self._waiting: dict[tuple[str, int, int], asyncio.Future[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    async def once(self, destination: str, identifier: int, sequence: int, timeout_s: float, payload_octets: int) -> float | None:
+        key = (destination, identifier, sequence)
+        answered = self._waiting[key] = self._loop.create_future()
+        sent_at = self._loop.time()
+        try:
+            echo = IcmpEcho(type=ip_packet.ECHO_REQUEST, identifier=identifier, sequence=sequence, payload=os.urandom(payload_octets))
+            self._socket.sendto(ip_packet.encode_echo(echo), (destination, 0))
+            done, _ = await asyncio.wait((answered,), timeout=timeout_s)
+            return self._loop.time() - sent_at if done and not answered.cancelled() else None
+        finally:
+            del self._waiting[key]
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        for waiting in self._waiting.values():
+            waiting.cancel()
+
+    def _readable(self) -> None:
+        while True:
+            try:
+                octets, (source, _) = self._socket.recvfrom(MAX_DATAGRAM_OCTETS)
+            except BlockingIOError:
+                return
+            try:
+                echo = ip_packet.decode_echo(octets[(octets[0] & 15) * 4:])      # raw sockets deliver the IP header too
+            except WireError:
+                continue
+            if echo is not None and echo.type == ip_packet.ECHO_REPLY:
+                waiting = self._waiting.get((source, echo.identifier, echo.sequence))
+                if waiting is not None and not waiting.done():
+                    waiting.set_result(None)
