@@ -282,6 +282,11 @@ class MessageReader:
         self._buffer = buffer[start:]
         return messages
 
+    @property
+    def remainder(self) -> bytes:
+        """The beginning of a message whose end has not come yet."""
+        return self._buffer
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalIdentity:
@@ -323,6 +328,12 @@ class StateChanged(NamedTuple):
     is_usable: bool
 
 
+class BaseMessageReceived(NamedTuple):
+    """A message between the peers themselves, already dealt with."""
+
+    message: Message
+
+
 class RequestReceived(NamedTuple):
     side: Side
     packet: Packet
@@ -360,8 +371,8 @@ class MessageDiscarded(NamedTuple):
     result_code: int
 
 
-PeerOutput = (Connect | Send | Close | StateChanged | RequestReceived | AnswerReceived | AnswerInvalid | RequestExpired | RequestsFailedOver
-              | MessageDiscarded)
+PeerOutput = (Connect | Send | Close | StateChanged | BaseMessageReceived | RequestReceived | AnswerReceived | AnswerInvalid | RequestExpired
+              | RequestsFailedOver | MessageDiscarded)
 
 
 class PeerUnavailable(ConnectionError):
@@ -647,6 +658,7 @@ class DiameterPeer:
             if side is Side.INITIATOR:
                 if isinstance(message, CapabilitiesExchangeAnswer):
                     self._cea = message
+                    self._output.append(BaseMessageReceived(message))
                     self._event(PeerEvent.I_RCV_CEA, now)
                 else:
                     refusal = f", {message.result!r} {message.error_message or ''}" if isinstance(message, ErrorAnswer) else ""
@@ -670,6 +682,7 @@ class DiameterPeer:
 
     def _base_message(self, side: Side, packet: Packet, now: float) -> None:
         message, header = packet.message, packet.header
+        self._output.append(BaseMessageReceived(message))
         match message:
             case DeviceWatchdogAnswer():
                 self._watchdog(WatchdogEvent.RECEIVE_DWA, side, now)

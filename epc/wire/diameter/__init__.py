@@ -27,6 +27,7 @@ from epc.wire.diameter.codec import (
     encode,
     error_answer,
     is_known_application,
+    with_proxy_info,
 )
 from epc.wire.diameter.groups import (
     BASE_APPLICATION,
@@ -86,4 +87,5 @@ __all__ = [
     "gx",
     "is_known_application",
     "s6a",
+    "with_proxy_info",
 ]

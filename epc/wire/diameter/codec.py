@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import NamedTuple, TypeVar, dataclass_transform
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar, dataclass_transform
 
 from epc.wire.diameter.avp import Avp
 from epc.wire.diameter.groups import ExperimentalResult, ProxyInfo
@@ -273,6 +273,12 @@ def _session_id(octets: bytes) -> str | None:
     if code != SESSION_ID or word >> 31:
         return None
     return octets[HEADER_OCTETS + 8:HEADER_OCTETS + (word & 0xFFFFFF)].decode(errors="replace") or None
+
+
+def with_proxy_info(answer: M, proxy_info: tuple[ProxyInfo, ...]) -> M:
+    """``answer`` with the agents' state of its request. For answers that have a place for it: all but the base protocol's."""
+    fields: dict[str, Any] = {"proxy_info": proxy_info}
+    return replace(answer, **fields)
 
 
 def error_answer(header: Header, result_code: ResultCode, *, origin_host: str, origin_realm: str, session_id: str | None = None,
