@@ -13,11 +13,11 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from epc.peer.gtpc import (
     Event,
     GtpcMachine,
-    GtpcObserver,
     GtpcTimers,
     PathEvent,
     ReplyMissing,
@@ -28,9 +28,44 @@ from epc.peer.gtpc import (
 )
 from epc.peer.timer import Timer, TimerExpired
 from epc.transport.interface import Address, DatagramPort, Transport
-from epc.wire.gtpv2 import Message, Packet
+from epc.wire.gtpv2 import MESSAGES, Message, Packet
 
 GTPC_PORT = 2123
+
+
+class MessageObserver(Protocol):
+    """Counts what happens on a reference point; a node's metrics implement it."""
+
+    def message_sent(self, interface: str, type: str) -> None: ...
+
+    def message_received(self, interface: str, type: str) -> None: ...
+
+    def retransmission(self, interface: str, type: str) -> None: ...
+
+    def protocol_error(self, interface: str, cause: str) -> None: ...
+
+
+class _Counting:
+    """The machine's observer: message types become names, and the reference point is added."""
+
+    def __init__(self, interface: str, observer: MessageObserver) -> None:
+        self._interface = interface
+        self._observer = observer
+
+    def sent(self, message_type: int) -> None:
+        self._observer.message_sent(self._interface, MESSAGES[message_type].__name__)
+
+    def received(self, message_type: int) -> None:
+        self._observer.message_received(self._interface, MESSAGES[message_type].__name__)
+
+    def retransmitted(self, message_type: int) -> None:
+        self._observer.retransmission(self._interface, MESSAGES[message_type].__name__)
+
+    def duplicate(self, message_type: int) -> None:
+        self._observer.protocol_error(self._interface, "duplicate")
+
+    def discarded(self, reason: str) -> None:
+        self._observer.protocol_error(self._interface, reason)
 
 
 def load_and_increment(path: Path) -> int:
@@ -66,7 +101,7 @@ class GtpcEndpoint:
         on_request: Callable[[RequestReceived], None],
         on_event: Callable[[PathEvent], None] | None = None,
         timers: GtpcTimers | None = None,
-        observer: GtpcObserver | None = None,
+        observer: MessageObserver | None = None,
         remote_teid: Callable[[int], int | None] | None = None,
         first_sequence: int = 0,
     ) -> None:
@@ -74,7 +109,8 @@ class GtpcEndpoint:
         self.local = local
         self.interface = interface
         self.machine = GtpcMachine(
-            restart_counter=restart_counter, timers=timers, first_sequence=first_sequence, observer=observer, remote_teid=remote_teid
+            restart_counter=restart_counter, timers=timers, first_sequence=first_sequence, remote_teid=remote_teid,
+            observer=None if observer is None else _Counting(interface, observer),
         )
         self._transport = transport
         self._on_request = on_request

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from struct import Struct
 from typing import NamedTuple
 
@@ -43,6 +43,7 @@ _U8_U32 = Struct("!BI")
 
 _ipv4 = lru_cache(maxsize=4096)(IPv4Address)
 _ipv6 = lru_cache(maxsize=4096)(IPv6Address)
+_address_of_text = lru_cache(maxsize=4096)(ip_address)
 
 
 # --- numbers, digits, octets -------------------------------------------------------------------------------------------------
@@ -230,6 +231,19 @@ class Fteid:
     teid: Teid | int
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None
+
+    @classmethod
+    def at(cls, interface_type: InterfaceType, teid: int, host: str) -> Fteid:
+        """The endpoint at an address given as text, IPv4 or IPv6."""
+        address = _address_of_text(host)
+        if isinstance(address, IPv4Address):
+            return cls(interface_type=interface_type, teid=teid, ipv4=address)
+        return cls(interface_type=interface_type, teid=teid, ipv6=address)
+
+    @property
+    def host(self) -> str:
+        """The address to send to, IPv4 before IPv6, as text."""
+        return str(self.ipv4 if self.ipv4 is not None else self.ipv6)
 
 
 _INTERFACE_TYPES = {int(member): member for member in InterfaceType}
