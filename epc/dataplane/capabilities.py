@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -39,10 +40,10 @@ def _probe_namespaces() -> tuple[Capability, Capability]:
     name = "network namespaces"
     started = _ask_keeper(("start",))[0]
     if "error" in started:
-        without = "UEs and SGi hosts then live inside the process (ping and UDP work, other programs cannot run as a UE)"
         namespaces = Capability(
             name=name, available=False, detail=str(started["error"]),
-            remedy=f"run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); {without}",
+            remedy="run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); "
+                   "without, UEs and SGi hosts live inside the process: ping and UDP work, but no other program can run as a UE",
         )
         return namespaces, Capability(
             name="TUN devices", available=False, detail="need a network namespace", remedy="see network namespaces",
@@ -99,24 +100,26 @@ def _raw_sockets() -> Capability:
     try:
         socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
     except OSError as error:
-        return Capability(name=name, available=False, detail=error.strerror or str(error), remedy="CAP_NET_RAW; inside our namespaces it is there anyway")
+        return Capability(
+            name=name, available=False, detail=error.strerror or str(error), remedy="CAP_NET_RAW; inside a namespace of ours it is there anyway",
+        )
     return Capability(name=name, available=True, detail="CAP_NET_RAW is there")
 
 
 def _bpf() -> Capability:
-    """Whether the fast back end could run here. It is judged by kernel version and capabilities, nothing is loaded."""
-    name = "BPF user plane"
-    numbers = platform.release().split(".")
-    version = (int(numbers[0]), int("".join(filter(str.isdigit, numbers[1].split("-")[0])) or 0)) if len(numbers) > 1 and numbers[0].isdigit() else (0, 0)
-    if version < BPF_KERNEL:
-        return Capability(name=name, available=False, detail=f"kernel {platform.release()}", remedy="kernel 5.15 or later; without it: the socket back end")
+    """Whether a BPF back end could run here. It is judged by kernel version and capabilities, nothing is loaded."""
+    name, without = "BPF", "without: the socket back end"
+    release = platform.release()
+    version = re.match(r"(\d+)\.(\d+)", release)
+    if version is None or (int(version[1]), int(version[2])) < BPF_KERNEL:
+        needed = f"kernel {BPF_KERNEL[0]}.{BPF_KERNEL[1]} or later"
+        return Capability(name=name, available=False, detail=f"kernel {release}", remedy=f"{needed}; {without}")
     held = _effective_capabilities()
-    lacking = [text for bit, text in ((CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")) if not held >> bit & 1 and not held >> CAP_SYS_ADMIN & 1]
-    if not held >> CAP_NET_ADMIN & 1:
-        lacking.append("CAP_NET_ADMIN")
+    wanted = {"CAP_NET_ADMIN": (CAP_NET_ADMIN,), "CAP_BPF": (CAP_BPF, CAP_SYS_ADMIN), "CAP_PERFMON": (CAP_PERFMON, CAP_SYS_ADMIN)}
+    lacking = [text for text, sufficient in wanted.items() if not any(held >> bit & 1 for bit in sufficient)]
     if lacking:
-        return Capability(name=name, available=False, detail=f"lacks {', '.join(lacking)}", remedy="run as root; without: the socket back end")
-    return Capability(name=name, available=True, detail=f"kernel {platform.release()} and the capabilities it takes")
+        return Capability(name=name, available=False, detail=f"lacks {', '.join(lacking)}", remedy=f"run as root; {without}")
+    return Capability(name=name, available=True, detail=f"kernel {release} and the capabilities it takes")
 
 
 def _effective_capabilities() -> int:
