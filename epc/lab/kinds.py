@@ -21,7 +21,7 @@ KINDS: dict[str, Kind] = {
     "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
     "sgw": Kind("epc.sgw", "Sgw", "SgwConfig", "Serving Gateway (S11, S5/S8, S1-U)"),
     "mme": Kind("epc.mme", "Mme", "MmeConfig", "Mobility Management Entity (S1-MME, S6a, S11)"),
-    "enb": Kind("ran", "Enb", "EnbConfig", "eNodeB with its phones (S1-MME, S1-U)"),
+    "enb": Kind("ran.station", "Station", "StationConfig", "eNodeB with its phones (S1-MME, S1-U)"),
 }
 
 

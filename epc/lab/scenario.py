@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epc.dataplane import udp_exchange
+from epc.dataplane.ip_endpoint import udp_exchange
 from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
 from epc.lab.ladder import LadderEvent, LadderObserver
 from epc.lab.nas_reader import NasKeys, NasReader
@@ -31,7 +31,8 @@ from epc.lab.report import PhoneReport, RunReport, tunnel_rows
 from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError, Node
 from epc.transport.interface import Tap, TappedPacket, Transport
-from ran import Enb, Phone
+from ran.phone import Phone
+from ran.station import Station
 
 
 class ScenarioFailed(Exception):
@@ -124,8 +125,8 @@ class Lab:
             raise ScenarioFailed(f"no node {name!r}; there are {', '.join(self.network.nodes)}") from None
 
     @property
-    def radios(self) -> list[Enb]:
-        return [node for node in self.network if isinstance(node, Enb)]
+    def radios(self) -> list[Station]:
+        return [node for node in self.network if isinstance(node, Station)]
 
     @property
     def phones(self) -> list[Phone]:
