@@ -704,8 +704,9 @@ class _PeerDriver:
         self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring)
 
     def _ring(self) -> None:
-        self._alarm = None
-        self.peer.timeout(self._node._now())
+        alarm, self._alarm = self._alarm, None
+        assert alarm is not None
+        self.peer.timeout(max(self._node._now(), alarm.when()))     # the loop rings up to one clock tick early
         self.flush()
 
     def _connect(self) -> None:

@@ -27,13 +27,13 @@ from typing import Any, NamedTuple, TypeVar, dataclass_transform
 from epc.wire.diameter.avp import (
     DEFINITIONS,
     MANDATORY_BIT,
-    RESERVED_BITS,
     Avp,
     AvpDefinition,
     InvalidLength,
     IPAddress,
     converter_for,
     definition_of_field,
+    encoder_for,
     framer,
 )
 from epc.wire.diameter.results import DiameterError, ResultCode
@@ -43,8 +43,9 @@ T = TypeVar("T")
 
 HEADER = {"header": True}
 
-_AVP_HEADER = struct.Struct("!II")
-_WORD = struct.Struct("!I")
+_AVP_HEADER = struct.Struct("!II").unpack_from
+_VENDOR_AVP_HEADER = struct.Struct("!III").unpack_from
+_WORD = struct.Struct("!I").unpack_from
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
@@ -74,9 +75,9 @@ class _Row(NamedTuple):
     definition: AvpDefinition
     required: bool
     repeated: bool
-    group: type[Any] | None                     # the class of a Grouped AVP
-    encode: Callable[[Any], bytes]              # value (or tuple of values) to complete AVPs
-    decode: Callable[[bytes], Any] | None       # data to value; None for groups
+    encode: Callable[[Any], bytes]                      # value (or tuple of values) to complete AVPs
+    decode: Callable[[bytes], Any] | None               # data to value; None for groups
+    group: Table | None                                 # of a Grouped AVP; None for Failed-AVP and for values
     minimum_octets: int
 
 
@@ -84,11 +85,13 @@ class Table(NamedTuple):
     """A class as the codec sees it."""
 
     cls: type[Any]
-    values: Callable[[Any], tuple[Any, ...]]    # the fields of an instance, in the rows' order
     rows: tuple[_Row, ...]
+    values: Callable[[Any], tuple[Any, ...]]            # the fields of an instance, in the rows' order
+    encoders: tuple[Callable[[Any], bytes], ...]
     by_key: dict[int, _Row]
     required: frozenset[str]
     repeated: tuple[str, ...]
+
 
 _tables: dict[type[Any], Table] = {}
 
@@ -108,8 +111,8 @@ def _build(cls: type[Any]) -> Table:
     names = [row.name for row in rows]
     getter = attrgetter(*names)
     values: Callable[[Any], tuple[Any, ...]] = getter if len(names) > 1 else lambda instance: (getter(instance),)
-    return Table(cls, values, rows, {row.definition.key: row for row in rows}, frozenset(row.name for row in rows if row.required),
-                 tuple(row.name for row in rows if row.repeated))
+    return Table(cls, rows, values, tuple(row.encode for row in rows), {row.definition.key: row for row in rows},
+                 frozenset(row.name for row in rows if row.required), tuple(row.name for row in rows if row.repeated))
 
 
 def _row(field: dataclasses.Field[Any], hint: object) -> _Row:
@@ -117,26 +120,32 @@ def _row(field: dataclasses.Field[Any], hint: object) -> _Row:
     repeated = typing.get_origin(hint) is tuple
     python_type = _value_type(typing.get_args(hint)[0] if repeated else hint)
     required = field.default is dataclasses.MISSING
-    frame_data = framer(definition)
+    group: Table | None = None
+    decode: Callable[[bytes], Any] | None = None
+    minimum_octets = 0
     if isinstance(python_type, type) and issubclass(python_type, Group | FailedAvp):
         if definition.type != "Grouped":
             raise TypeError(f"{definition.name} is not a Grouped AVP")
+        encode = _group_encoder(definition)
+        group = table_of(python_type) if issubclass(python_type, Group) else None
+    else:
+        encode = encoder_for(definition, python_type)
+        _, decode, minimum_octets = converter_for(definition, python_type)
+    return _Row(field.name, definition, required, repeated, _each(encode) if repeated else encode, decode, group, minimum_octets)
 
-        def encode_group(value: Any) -> bytes:
-            return frame_data(encode_avps(value))
 
-        return _Row(field.name, definition, required, repeated, python_type, _each(encode_group) if repeated else encode_group, None, 0)
-    convert, parse, minimum_octets = converter_for(definition, python_type)
+def _group_encoder(definition: AvpDefinition) -> Callable[[Any], bytes]:
+    frame_data = framer(definition)
 
-    def encode_value(value: Any) -> bytes:
-        return frame_data(convert(value))
+    def encode_group(value: Any) -> bytes:
+        return frame_data(encode_avps(value))
 
-    return _Row(field.name, definition, required, repeated, None, _each(encode_value) if repeated else encode_value, parse, minimum_octets)
+    return encode_group
 
 
 def _each(encode_one: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
     def encode_all(values: tuple[Any, ...]) -> bytes:
-        return b"".join([encode_one(value) for value in values])
+        return b"".join([encode_one(value) for value in values]) if values else b""
 
     return encode_all
 
@@ -161,22 +170,31 @@ def encode_avps(instance: Group | FailedAvp) -> bytes:
     if isinstance(instance, FailedAvp):
         return b"".join([avp.encode() for avp in instance.avps])
     table = table_of(type(instance))
-    parts: list[bytes] = []
-    row: _Row | None = None
+    values = table.values(instance)
+    value: object = None
     try:
-        for value, row in zip(table.values(instance), table.rows, strict=True):
+        parts = []
+        for value, encode in zip(values, table.encoders, strict=True):
             if value is not None:
-                parts.append(row.encode(value))
-            elif row.required:
-                raise TypeError
-        row = None
-        parts.extend([avp.encode() for avp in instance.unknown])
+                parts.append(encode(value))
+        if None in values:
+            _check_required(table, values)
+        if instance.unknown:
+            value = instance.unknown
+            parts += [avp.encode() for avp in instance.unknown]
     except WireError:
         raise
     except (TypeError, ValueError, AttributeError, OverflowError, struct.error):
-        name = row.definition.name if row else ""
-        raise WireError(f"{name} cannot hold {getattr(instance, row.name) if row else instance!r}", ie=name) from None
+        row = next((row for row, candidate in zip(table.rows, values, strict=True) if candidate is value), None)
+        name = row.definition.name if row else "AVP"
+        raise WireError(f"{name} cannot hold {value!r}", ie=name) from None
     return b"".join(parts)
+
+
+def _check_required(table: Table, values: tuple[Any, ...]) -> None:
+    for value, row in zip(values, table.rows, strict=True):
+        if value is None and row.required:
+            raise WireError("a required AVP is None", ie=row.definition.name)
 
 
 def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool, **header: int) -> Any:
@@ -187,46 +205,59 @@ def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool
     found: dict[str, Any] = header
     unknown: list[Avp] = []
     by_key = table.by_key
-    unpack = _AVP_HEADER.unpack_from
     while offset < end:
-        if end - offset < 8:
-            raise _invalid_length("truncated AVP header", octets, offset, end)
-        code, word = unpack(octets, offset)
-        after = offset + (word & 0xFFFFFF)
-        if word & 0x80000000:
-            start = offset + 12
-            if start > end:
-                raise _invalid_length("truncated AVP header", octets, offset, end)
-            key = _WORD.unpack_from(octets, offset + 8)[0] << 32 | code
+        start = offset + 12
+        if start <= end:
+            code, word, vendor_id = _VENDOR_AVP_HEADER(octets, offset)
+        elif end - offset >= 8:
+            code, word = _AVP_HEADER(octets, offset)
+            vendor_id = 0
         else:
-            start = offset + 8
+            raise _invalid_length("truncated AVP header", octets, offset, end)
+        if word & 0x80000000:
+            key = vendor_id << 32 | code
+        else:
             key = code
+            start -= 4
+        after = offset + (word & 0xFFFFFF)
         if after < start or after > end:
             raise _invalid_length("AVP length does not fit", octets, offset, end)
-        if word & RESERVED_BITS << 24 and strict:
+        if word & 0x1F000000 and strict:
             raise DiameterError("reserved AVP flag set", ResultCode.DIAMETER_INVALID_AVP_BITS, offset=offset, ie=_name(key),
                                 failed_avp=_raw(key, word, octets[start:after]))
         row = by_key.get(key)
-        if row is None or (row.name in found and not row.repeated and not strict):
+        if row is None:
             avp = _raw(key, word, octets[start:after])
-            if strict and row is None and avp.mandatory and key not in DEFINITIONS:
+            if strict and avp.mandatory and key not in DEFINITIONS:
                 raise DiameterError("AVP is mandatory and not known", ResultCode.DIAMETER_AVP_UNSUPPORTED, offset=offset, ie=avp.name, failed_avp=avp)
             unknown.append(avp)
+            offset = after + (start - after & 3)
+            continue
+        name, definition, _, repeated, _, decode, group, _ = row
+        if decode is not None:
+            try:
+                value = decode(octets[start:after])
+            except (ValueError, OverflowError, struct.error) as error:
+                raise _invalid_value(row, error, word, octets[start:after], offset) from None
+        elif group is not None:
+            value = decode_avps(group, octets, start, after, strict)
         else:
-            value = _decode_value(row, octets, start, after, strict, offset, word)
-            if row.repeated:
-                found.setdefault(row.name, []).append(value)
-            elif row.name in found:
-                raise DiameterError("AVP occurs more than once", ResultCode.DIAMETER_AVP_OCCURS_TOO_MANY_TIMES, offset=offset, ie=row.definition.name,
-                                    failed_avp=_raw(key, word, octets[start:after]))
+            value = FailedAvp(avps=decode_raw_avps(octets, start, after))
+        if repeated:
+            if name in found:
+                found[name].append(value)
             else:
-                found[row.name] = value
+                found[name] = [value]
+        elif name not in found:
+            found[name] = value
+        elif strict:
+            raise DiameterError("AVP occurs more than once", ResultCode.DIAMETER_AVP_OCCURS_TOO_MANY_TIMES, offset=offset, ie=definition.name,
+                                failed_avp=_raw(key, word, octets[start:after]))
+        else:
+            unknown.append(_raw(key, word, octets[start:after]))
         offset = after + (start - after & 3)
     if not table.required <= found.keys():
-        missing = next(row for row in table.rows if row.required and row.name not in found)
-        definition = missing.definition
-        raise DiameterError("required AVP is missing", ResultCode.DIAMETER_MISSING_AVP, offset=end, ie=definition.name, failed_avp=Avp(
-            code=definition.code, vendor_id=definition.vendor_id, mandatory=definition.mandatory, data=bytes(missing.minimum_octets)))
+        raise _missing(next(row for row in table.rows if row.required and row.name not in found), end)
     for name in table.repeated:
         if name in found:
             found[name] = tuple(found[name])
@@ -235,38 +266,38 @@ def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool
     return table.cls(**found)
 
 
+def _missing(row: _Row, offset: int) -> DiameterError:
+    """5005, with the AVP as it might have looked (RFC 6733 clause 7.1.5)."""
+    definition = row.definition
+    example = Avp(code=definition.code, vendor_id=definition.vendor_id, mandatory=definition.mandatory, data=bytes(row.minimum_octets))
+    return DiameterError("required AVP is missing", ResultCode.DIAMETER_MISSING_AVP, offset=offset, ie=definition.name, failed_avp=example)
+
+
+def _invalid_value(row: _Row, error: Exception, word: int, data: bytes, offset: int) -> DiameterError:
+    """5014 with an AVP of the right length, or 5004 with the AVP as it came."""
+    definition = row.definition
+    if isinstance(error, InvalidLength | struct.error):
+        return DiameterError("length does not suit the format", ResultCode.DIAMETER_INVALID_AVP_LENGTH, offset=offset, ie=definition.name,
+                             failed_avp=_raw(definition.key, word, bytes(row.minimum_octets)))
+    return DiameterError(f"invalid value: {error}", ResultCode.DIAMETER_INVALID_AVP_VALUE, offset=offset, ie=definition.name,
+                         failed_avp=_raw(definition.key, word, data))
+
+
 def decode_raw_avps(octets: bytes, offset: int, end: int) -> tuple[Avp, ...]:
     """The AVPs in ``octets[offset:end]`` with their data left as it is."""
     avps: list[Avp] = []
     while offset < end:
         if end - offset < 8:
             raise _invalid_length("truncated AVP header", octets, offset, end)
-        code, word = _AVP_HEADER.unpack_from(octets, offset)
+        code, word = _AVP_HEADER(octets, offset)
         after = offset + (word & 0xFFFFFF)
         start = offset + (12 if word & 0x80000000 else 8)
         if start > end or after < start or after > end:
             raise _invalid_length("AVP length does not fit", octets, offset, end)
-        vendor_id = _WORD.unpack_from(octets, offset + 8)[0] if word & 0x80000000 else 0
+        vendor_id = _WORD(octets, offset + 8)[0] if word & 0x80000000 else 0
         avps.append(_raw(vendor_id << 32 | code, word, octets[start:after]))
         offset = after + (start - after & 3)
     return tuple(avps)
-
-
-def _decode_value(row: _Row, octets: bytes, start: int, after: int, strict: bool, offset: int, word: int) -> Any:
-    if row.group is not None:
-        if row.group is FailedAvp:
-            return FailedAvp(avps=decode_raw_avps(octets, start, after))
-        return decode_avps(table_of(row.group), octets, start, after, strict)
-    assert row.decode is not None
-    try:
-        return row.decode(octets[start:after])
-    except (InvalidLength, struct.error):
-        definition = row.definition
-        raise DiameterError("length does not suit the format", ResultCode.DIAMETER_INVALID_AVP_LENGTH, offset=offset, ie=definition.name,
-                            failed_avp=_raw(definition.key, word, bytes(row.minimum_octets))) from None
-    except (ValueError, OverflowError) as error:
-        raise DiameterError(f"invalid value: {error}", ResultCode.DIAMETER_INVALID_AVP_VALUE, offset=offset, ie=row.definition.name,
-                            failed_avp=_raw(row.definition.key, word, octets[start:after])) from None
 
 
 def _raw(key: int, word: int, data: bytes) -> Avp:
@@ -281,8 +312,8 @@ def _name(key: int) -> str:
 def _invalid_length(reason: str, octets: bytes, offset: int, end: int) -> DiameterError:
     """5014, with the header of the offending AVP as far as it is there (RFC 6733 clause 7.1.5)."""
     head = octets[offset:min(end, offset + 12)].ljust(12, b"\0")
-    code, word = _AVP_HEADER.unpack_from(head)
-    vendor_id = _WORD.unpack_from(head, 8)[0] if word & 0x80000000 else 0
+    code, word = _AVP_HEADER(head)
+    vendor_id = _WORD(head, 8)[0] if word & 0x80000000 else 0
     key = vendor_id << 32 | code
     definition = DEFINITIONS.get(key)
     minimum = {"Unsigned32": 4, "Integer32": 4, "Time": 4, "Unsigned64": 8, "Address": 6}.get(definition.type, 0) if definition else 0
