@@ -90,7 +90,6 @@ async def _attempt(ue: Ue, apn: str | None, attempt: int) -> Result:
     except (EsmRefused, WireError) as error:
         # the default bearer cannot be used: the attach makes no sense without it
         ue.send_emm(nas.EmmStatus(emm_cause=EmmCause.INVALID_MANDATORY_INFORMATION))
-        ue.lose_radio()
         raise ConnectionError(f"ATTACH ACCEPT without a usable default bearer: {error}") from None
     connection = ue.pdn_connections[ebi]
     ue.tell("attached", ip=str(connection.address.ipv4_address), ebi=ebi, apn=connection.apn)
