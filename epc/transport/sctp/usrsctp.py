@@ -32,8 +32,14 @@ def _load() -> tuple[Any, Any, str]:
 
 ffi, lib, MISSING = _load()
 
-TICK_S = 0.01
-"""usrsctp's timers run this often; they are three orders of magnitude longer."""
+TICK_S = 0.05
+"""usrsctp's timers run at least this often; the shortest of them is 50 ms. Each wake-up of an idle process costs it some 0.15 ms."""
+
+IDLE_TICK_S = 0.5
+"""Without associations nothing is timed: a listener keeps no state before the cookie comes back."""
+
+MIN_ADVANCE_S = 0.01
+"""While packets come, they carry the time along."""
 
 MAX_PACKETS_A_WAKE_UP = 256
 MAX_RECORDS = 256
@@ -84,6 +90,7 @@ class Link:
 
     def _readable(self) -> None:
         lib.shim_receive(self.number, MAX_PACKETS_A_WAKE_UP)
+        self._stack.advance()
         self._stack.pump()
 
     def local_host(self, remote_host: str) -> str:
@@ -125,6 +132,7 @@ class Stack:
         self._ticking: asyncio.TimerHandle | None = None
         self._told_time_s = time.monotonic()
         self._flush_due = False
+        self._associations = 0
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         if not self.loop.is_closed() and self.links:
@@ -139,6 +147,7 @@ class Stack:
         self.loop = loop
         self._ticking = None
         self._flush_due = False
+        self._associations = 0
 
     def link(self, wire: Wire, host: str, udp_port: int) -> Link:
         """The link at an address, opened if need be; one with an ephemeral UDP port is any that the address has."""
@@ -151,16 +160,26 @@ class Stack:
         self.links[wire, host, link.udp_port] = link
         if self._ticking is None:
             self._told_time_s = time.monotonic()
-            self._ticking = self.loop.call_later(TICK_S, self._tick)
+            self._ticking = self.loop.call_later(IDLE_TICK_S, self._tick)
         return link
 
     def add(self, handle: int, endpoint: UsrsctpAssociation | UsrsctpListener) -> None:
         self.endpoints[handle] = endpoint
         endpoint.link.users += 1
+        if isinstance(endpoint, UsrsctpAssociation):
+            self._associations += 1
+            if self._associations == 1 and self._ticking is not None:
+                self.advance(0.0)
+                self._ticking.cancel()
+                self._ticking = self.loop.call_later(TICK_S, self._tick)
 
     def disown(self, handle: int) -> None:
         """The handle lives on under another object."""
-        self.endpoints.pop(handle).link.users -= 1
+        self._gone(self.endpoints.pop(handle))
+
+    def _gone(self, endpoint: UsrsctpAssociation | UsrsctpListener) -> None:
+        endpoint.link.users -= 1
+        self._associations -= isinstance(endpoint, UsrsctpAssociation)
 
     def remove(self, handle: int, *, abort: bool = False) -> None:
         endpoint = self.endpoints.pop(handle, None)
@@ -168,7 +187,7 @@ class Stack:
             return
         lib.shim_close(handle, abort)
         self.flush_soon()
-        endpoint.link.users -= 1
+        self._gone(endpoint)
         if not endpoint.link.users:
             self.loop.call_soon(self.drop_unused, endpoint.link)
 
@@ -191,12 +210,17 @@ class Stack:
         lib.shim_flush()
 
     def _tick(self) -> None:
-        self._ticking = self.loop.call_later(TICK_S, self._tick)
-        elapsed_ms = int((time.monotonic() - self._told_time_s) * 1000)
-        if elapsed_ms:
+        self._ticking = self.loop.call_later(TICK_S if self._associations else IDLE_TICK_S, self._tick)
+        self.advance()
+        self.pump()
+
+    def advance(self, at_least_s: float = MIN_ADVANCE_S) -> None:
+        """Tell usrsctp what time has passed."""
+        elapsed_s = time.monotonic() - self._told_time_s
+        if elapsed_s >= at_least_s:
+            elapsed_ms = int(elapsed_s * 1000)
             self._told_time_s += elapsed_ms / 1000
             lib.shim_timers(elapsed_ms)
-            self.pump()
 
     def pump(self) -> None:
         """Hand out all that usrsctp has to report. The nodes' callbacks run later, each on its own."""
