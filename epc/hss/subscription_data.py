@@ -1,0 +1,77 @@
+"""The stored subscription as Subscription-Data (TS 29.272 clause 7.3.2)."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+
+from epc.hss.store import ApnConfiguration, PgwIdentity, Subscriber
+from epc.wire.diameter import subscription
+from epc.wire.diameter.avp import TbcdDigits
+from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
+from epc.wire.diameter.subscription import (
+    AllApnConfigurationsIncludedIndicator,
+    Ambr,
+    ApnConfigurationProfile,
+    EpsSubscribedQosProfile,
+    Mip6AgentInfo,
+    MipHomeAgentHost,
+    OperatorDeterminedBarring,
+    PdnGwAllocationType,
+    SubscriberStatus,
+    SubscriptionData,
+)
+
+_MAX_BPS = 2**32 - 1        # Max-Requested-Bandwidth is an Unsigned32 of bit/s
+
+
+def subscription_data(subscriber: Subscriber) -> SubscriptionData:
+    """All of it, as in Update-Location-Answer."""
+    is_barred = subscriber.status is SubscriberStatus.OPERATOR_DETERMINED_BARRING
+    return SubscriptionData(
+        subscriber_status=subscriber.status, msisdn=TbcdDigits(subscriber.msisdn) if subscriber.msisdn else None,
+        network_access_mode=subscriber.network_access_mode,
+        operator_determined_barring=OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED if is_barred else None,
+        access_restriction_data=subscriber.access_restriction or None,
+        ambr=_ambr(subscriber.ambr_ul_bps, subscriber.ambr_dl_bps),
+        apn_configuration_profile=_profile(subscriber.default_context_id, subscriber.apns),
+        subscribed_periodic_rau_tau_timer=subscriber.rau_tau_timer_s)
+
+
+# Subscribers by the thousand differ in identity and share the rest: what depends on the rest only is built once.
+@lru_cache(maxsize=1024)
+def _profile(default_context_id: int, apns: tuple[ApnConfiguration, ...]) -> ApnConfigurationProfile:
+    return ApnConfigurationProfile(
+        context_identifier=default_context_id,
+        all_apn_configurations_included_indicator=AllApnConfigurationsIncludedIndicator.ALL_APN_CONFIGURATIONS_INCLUDED,
+        apn_configuration=tuple([_apn_configuration(apn) for apn in apns]))
+
+
+def _apn_configuration(apn: ApnConfiguration) -> subscription.ApnConfiguration:
+    return subscription.ApnConfiguration(
+        context_identifier=apn.context_id,
+        served_party_ip_address=tuple([ipaddress.ip_address(address) for address in (apn.static_ipv4, apn.static_ipv6) if address]),
+        pdn_type=apn.pdn_type, service_selection=apn.apn,
+        eps_subscribed_qos_profile=EpsSubscribedQosProfile(
+            qos_class_identifier=apn.qci,
+            allocation_retention_priority=AllocationRetentionPriority(
+                priority_level=apn.arp_priority_level,
+                pre_emption_capability=PreEmptionCapability(not apn.preemption_capability),
+                pre_emption_vulnerability=PreEmptionVulnerability(not apn.preemption_vulnerability))),
+        mip6_agent_info=_agent(apn.pgw) if apn.pgw else None, pdn_gw_allocation_type=PdnGwAllocationType.DYNAMIC if apn.pgw else None,
+        ambr=_ambr(apn.ambr_ul_bps, apn.ambr_dl_bps))
+
+
+def _agent(pgw: PgwIdentity) -> Mip6AgentInfo:
+    return Mip6AgentInfo(
+        mip_home_agent_address=(ipaddress.ip_address(pgw.address),) if pgw.address else (),
+        mip_home_agent_host=MipHomeAgentHost(destination_realm=pgw.realm or "", destination_host=pgw.host) if pgw.host else None)
+
+
+@lru_cache(maxsize=256)
+def _ambr(ul_bps: int, dl_bps: int) -> Ambr:
+    """A rate that 32 bits cannot hold is stated in kbit/s as well (TS 29.272 clause 7.3.41)."""
+    return Ambr(
+        max_requested_bandwidth_ul=min(ul_bps, _MAX_BPS), max_requested_bandwidth_dl=min(dl_bps, _MAX_BPS),
+        extended_max_requested_bw_ul=ul_bps // 1000 if ul_bps > _MAX_BPS else None,
+        extended_max_requested_bw_dl=dl_bps // 1000 if dl_bps > _MAX_BPS else None)

@@ -1,0 +1,72 @@
+"""Update Location: TS 29.272 clause 5.2.1.1, steps 8 to 11 of TS 23.401 clause 5.3.2.1."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epc.hss.cancel_location import cancel_location
+from epc.hss.store import Subscriber
+from epc.hss.subscription_data import subscription_data
+from epc.procedure import Reject
+from epc.wire.diameter import ExperimentalResultCode, RatType, ResultCode
+from epc.wire.diameter.s6a import (
+    CancellationType,
+    TerminalInformation,
+    UlaFlags,
+    UlrFlags,
+    UpdateLocationAnswer,
+    UpdateLocationRequest,
+)
+from epc.wire.diameter.subscription import AccessRestrictionData
+
+if TYPE_CHECKING:
+    from epc.hss.node import Hss
+
+_FORBIDS: dict[int, AccessRestrictionData] = {
+    RatType.UTRAN: AccessRestrictionData.UTRAN_NOT_ALLOWED,
+    RatType.GERAN: AccessRestrictionData.GERAN_NOT_ALLOWED,
+    RatType.GAN: AccessRestrictionData.GAN_NOT_ALLOWED,
+    RatType.HSPA_EVOLUTION: AccessRestrictionData.I_HSPA_EVOLUTION_NOT_ALLOWED,
+    RatType.EUTRAN: AccessRestrictionData.WB_E_UTRAN_NOT_ALLOWED,
+    RatType.EUTRAN_NB_IOT: AccessRestrictionData.NB_IOT_NOT_ALLOWED,
+}
+
+
+async def update_location(hss: Hss, request: UpdateLocationRequest) -> UpdateLocationAnswer:
+    #  8  is the subscriber known, for EPS, in this radio access and in this network
+    subscriber = await hss.eps_subscriber(request.user_name)
+    forbids = _FORBIDS.get(request.rat_type)
+    if forbids is not None and forbids in subscriber.access_restriction:
+        raise Reject(ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED, forbids.name or "")
+    if not subscriber.roaming_allowed and request.visited_plmn_id not in subscriber.home_plmns:
+        raise Reject(ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, f"no roaming in {request.visited_plmn_id}")
+    if not request.ulr_flags & UlrFlags.S6A_S6D_INDICATOR:
+        raise Reject(ResultCode.DIAMETER_INVALID_AVP_VALUE, "ULR-Flags of an SGSN: this HSS serves MMEs")
+
+    await hss.store.register_mme(
+        subscriber.imsi, mme_host=request.origin_host, mme_realm=request.origin_realm, visited_plmn=request.visited_plmn_id,
+        imeisv=imeisv_of(request.terminal_information))
+
+    #  9  the previous MME forgets the subscriber
+    if _is_elsewhere(subscriber, request.origin_host):
+        is_attach = bool(request.ulr_flags & UlrFlags.INITIAL_ATTACH_INDICATOR)
+        why = CancellationType.INITIAL_ATTACH_PROCEDURE if is_attach else CancellationType.MME_UPDATE_PROCEDURE
+        hss.runner.start(cancel_location, hss, subscriber, why)
+
+    # 11  the subscription
+    is_skipped = bool(request.ulr_flags & UlrFlags.SKIP_SUBSCRIBER_DATA)
+    return UpdateLocationAnswer(
+        session_id=request.session_id, result_code=ResultCode.DIAMETER_SUCCESS, origin_host=hss.config.origin_host,
+        origin_realm=hss.config.origin_realm, ula_flags=UlaFlags.SEPARATION_INDICATION,
+        subscription_data=None if is_skipped else subscription_data(subscriber))
+
+
+def _is_elsewhere(subscriber: Subscriber, mme_host: str) -> bool:
+    return subscriber.mme_host is not None and not subscriber.purged and subscriber.mme_host.lower() != mme_host.lower()
+
+
+def imeisv_of(terminal: TerminalInformation | None) -> str | None:
+    """IMEI (14 digits) and software version (2) as one; the IMEI alone when there is no version."""
+    if terminal is None or terminal.imei is None:
+        return None
+    return (terminal.imei[:14] + terminal.software_version)[:16] if terminal.software_version else terminal.imei[:16]
