@@ -62,8 +62,8 @@ DEFINITIONS, _BY_FIELD_NAME = _load()
 
 
 def definition_of_field(name: str) -> AvpDefinition:
-    """The AVP that a dataclass field called ``name`` carries: ``tgpp_`` stands for ``3GPP-``, ``_`` for ``-``."""
-    return _BY_FIELD_NAME[name.replace("tgpp_", "3gpp_", 1) if name.startswith("tgpp_") else name]
+    """The AVP that a dataclass field called ``name`` carries: ``tgpp`` stands for ``3GPP``, ``_`` for ``-``."""
+    return _BY_FIELD_NAME["3" + name[1:] if name.startswith("tgpp") else name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +174,6 @@ def _encode_octets(value: bytes) -> bytes:
     return b"" + value      # no copy of bytes; any other buffer becomes bytes; the rest is a TypeError
 
 
-def _decode_octets(data: bytes) -> bytes:
-    return data
-
-
-def _decode_text(data: bytes) -> str:
-    return data.decode()
-
-
 def _encode_address(value: IPAddress) -> bytes:
     return (b"\0\1" if value.version == 4 else b"\0\2") + value.packed
 
@@ -239,8 +231,8 @@ def _decode_plmn(data: bytes) -> Plmn:
     return decode_plmn(data)
 
 
-_TEXT = Converter(str.encode, _decode_text)
-_OCTETS = Converter(_encode_octets, _decode_octets)
+_TEXT = Converter(str.encode, bytes.decode)
+_OCTETS = Converter(_encode_octets, bytes)
 _BY_PYTHON_TYPE: dict[object, Converter] = {
     str: _TEXT,
     bytes: _OCTETS,

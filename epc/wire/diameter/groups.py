@@ -6,7 +6,7 @@ import enum
 
 from epc.wire.diameter.avp import VENDOR_3GPP
 from epc.wire.diameter.results import ExperimentalResultCode
-from epc.wire.diameter.schema import Group, avp_group
+from epc.wire.diameter.schema import Group, avp_group, recurring_group
 
 BASE_APPLICATION = 0
 RELAY_APPLICATION = 0xFFFFFFFF
@@ -24,7 +24,7 @@ class ProxyInfo(Group):
     proxy_state: bytes
 
 
-@avp_group
+@recurring_group
 class VendorSpecificApplicationId(Group):
     """An application of one vendor (RFC 6733 clause 6.11)."""
 
@@ -46,7 +46,7 @@ def experimental_result(code: ExperimentalResultCode) -> ExperimentalResult:
     return ExperimentalResult(vendor_id=VENDOR_3GPP, experimental_result_code=code)
 
 
-@avp_group
+@recurring_group
 class SupportedFeatures(Group):
     """One list of optional features (TS 29.229 clause 6.3.29)."""
 
@@ -108,7 +108,7 @@ class PreEmptionVulnerability(enum.IntEnum):
     PRE_EMPTION_VULNERABILITY_DISABLED = 1
 
 
-@avp_group
+@recurring_group
 class AllocationRetentionPriority(Group):
     """Who gets a bearer, and who loses one, when there are not enough (TS 29.212 clause 5.3.32)."""
 

@@ -8,7 +8,7 @@ import ipaddress
 
 from epc.wire.diameter.avp import IPAddress
 from epc.wire.diameter.groups import AllocationRetentionPriority, RatType
-from epc.wire.diameter.schema import Group, avp_group
+from epc.wire.diameter.schema import Group, avp_group, recurring_group
 
 
 class FlowDirection(enum.IntEnum):
@@ -82,7 +82,7 @@ class ReportingLevel(enum.IntEnum):
     SPONSORED_CONNECTIVITY_LEVEL = 2
 
 
-@avp_group
+@recurring_group
 class QosInformation(Group):
     """QoS of a rule, a bearer or the whole APN (TS 29.212 clause 5.3.16); all rates in bit/s."""
 
@@ -97,7 +97,7 @@ class QosInformation(Group):
     apn_aggregate_max_bitrate_dl: int | None = None
 
 
-@avp_group
+@recurring_group
 class DefaultEpsBearerQos(Group):
     """TS 29.212 clause 5.3.48."""
 
@@ -105,7 +105,7 @@ class DefaultEpsBearerQos(Group):
     allocation_retention_priority: AllocationRetentionPriority | None = None
 
 
-@avp_group
+@recurring_group
 class FlowInformation(Group):
     """One filter of a service data flow (TS 29.212 clause 5.3.53)."""
 
@@ -118,7 +118,7 @@ class FlowInformation(Group):
     flow_direction: FlowDirection | int | None = None
 
 
-@avp_group
+@recurring_group
 class ChargingRuleDefinition(Group):
     """A PCC rule in full (TS 29.212 clause 5.3.4)."""
 
@@ -139,7 +139,7 @@ class ChargingRuleDefinition(Group):
     sponsor_identity: str | None = None
 
 
-@avp_group
+@recurring_group
 class ChargingRuleInstall(Group):
     """Rules to install or change (TS 29.212 clause 5.3.2)."""
 

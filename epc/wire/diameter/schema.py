@@ -40,8 +40,14 @@ from epc.wire.diameter.results import DiameterError, ResultCode
 from epc.wire.errors import WireError
 
 T = TypeVar("T")
+G = TypeVar("G", bound="Group")
 
 HEADER = {"header": True}
+
+RECURRING_VALUES = 1024         # kept for each class
+RECURRING_OCTETS = 1024         # longer ones are not kept
+
+_recurring: set[type[Any]] = set()
 
 _AVP_HEADER = struct.Struct("!II").unpack_from
 _VENDOR_AVP_HEADER = struct.Struct("!III").unpack_from
@@ -52,6 +58,17 @@ _WORD = struct.Struct("!I").unpack_from
 def avp_group(cls: type[T]) -> type[T]:
     """Decorator: a frozen, slotted, keyword-only dataclass whose fields are AVPs."""
     return dataclasses.dataclass(frozen=True, slots=True, kw_only=True)(cls)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(dataclasses.field,))
+def recurring_group(cls: type[G]) -> type[G]:
+    """Like :func:`avp_group`, for profiles: a few values come again in message after message.
+
+    They are encoded once and decoded once, and every message that carries one holds the same object.
+    """
+    made = avp_group(cls)
+    _recurring.add(made)
+    return made
 
 
 @avp_group
@@ -91,6 +108,8 @@ class Table(NamedTuple):
     by_key: dict[int, _Row]
     required: frozenset[str]
     repeated: tuple[str, ...]
+    decoded: dict[tuple[bytes, bool], Any] | None       # recurring values, by octets and strictness
+    encoded: dict[Any, bytes] | None
 
 
 _tables: dict[type[Any], Table] = {}
@@ -112,7 +131,8 @@ def _build(cls: type[Any]) -> Table:
     getter = attrgetter(*names)
     values: Callable[[Any], tuple[Any, ...]] = getter if len(names) > 1 else lambda instance: (getter(instance),)
     return Table(cls, rows, values, tuple(row.encode for row in rows), {row.definition.key: row for row in rows},
-                 frozenset(row.name for row in rows if row.required), tuple(row.name for row in rows if row.repeated))
+                 frozenset(row.name for row in rows if row.required), tuple(row.name for row in rows if row.repeated),
+                 {} if cls in _recurring else None, {} if cls in _recurring else None)
 
 
 def _row(field: dataclasses.Field[Any], hint: object) -> _Row:
@@ -126,21 +146,35 @@ def _row(field: dataclasses.Field[Any], hint: object) -> _Row:
     if isinstance(python_type, type) and issubclass(python_type, Group | FailedAvp):
         if definition.type != "Grouped":
             raise TypeError(f"{definition.name} is not a Grouped AVP")
-        encode = _group_encoder(definition)
         group = table_of(python_type) if issubclass(python_type, Group) else None
+        encode = _group_encoder(definition, group)
     else:
         encode = encoder_for(definition, python_type)
         _, decode, minimum_octets = converter_for(definition, python_type)
     return _Row(field.name, definition, required, repeated, _each(encode) if repeated else encode, decode, group, minimum_octets)
 
 
-def _group_encoder(definition: AvpDefinition) -> Callable[[Any], bytes]:
+def _group_encoder(definition: AvpDefinition, table: Table | None) -> Callable[[Any], bytes]:
     frame_data = framer(definition)
 
     def encode_group(value: Any) -> bytes:
         return frame_data(encode_avps(value))
 
-    return encode_group
+    if table is None or table.encoded is None:
+        return encode_group
+    known = table.encoded
+
+    def encode_recurring(value: Any) -> bytes:
+        octets = known.get(value)
+        if octets is None:
+            octets = encode_avps(value)
+            if len(octets) <= RECURRING_OCTETS:
+                if len(known) >= RECURRING_VALUES:
+                    known.clear()
+                known[value] = octets
+        return frame_data(octets)
+
+    return encode_recurring
 
 
 def _each(encode_one: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
@@ -240,7 +274,10 @@ def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool
             except (ValueError, OverflowError, struct.error) as error:
                 raise _invalid_value(row, error, word, octets[start:after], offset) from None
         elif group is not None:
-            value = decode_avps(group, octets, start, after, strict)
+            if group.decoded is not None:
+                value = _decode_recurring(group, group.decoded, octets, start, after, strict)
+            else:
+                value = decode_avps(group, octets, start, after, strict)
         else:
             value = FailedAvp(avps=decode_raw_avps(octets, start, after))
         if repeated:
@@ -264,6 +301,18 @@ def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool
     if unknown:
         found["unknown"] = tuple(unknown)
     return table.cls(**found)
+
+
+def _decode_recurring(table: Table, known: dict[tuple[bytes, bool], Any], octets: bytes, start: int, after: int, strict: bool) -> Any:
+    key = (octets[start:after], strict)
+    value = known.get(key)
+    if value is None:
+        value = decode_avps(table, octets, start, after, strict)
+        if after - start <= RECURRING_OCTETS:
+            if len(known) >= RECURRING_VALUES:
+                known.clear()
+            known[key] = value
+    return value
 
 
 def _missing(row: _Row, offset: int) -> DiameterError:

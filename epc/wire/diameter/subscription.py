@@ -6,7 +6,7 @@ import enum
 
 from epc.wire.diameter.avp import IPAddress, TbcdDigits
 from epc.wire.diameter.groups import AllocationRetentionPriority
-from epc.wire.diameter.schema import Group, avp_group
+from epc.wire.diameter.schema import Group, avp_group, recurring_group
 
 
 class SubscriberStatus(enum.IntEnum):
@@ -78,7 +78,7 @@ class OperatorDeterminedBarring(enum.IntFlag):
     ALL_OUTGOING_INTERNATIONAL_CALLS_BARRED = 1 << 4
 
 
-@avp_group
+@recurring_group
 class Ambr(Group):
     """Aggregate maximum bit rates, bit/s (TS 29.272 clause 7.3.41); the extended ones are in kbit/s."""
 
@@ -88,7 +88,7 @@ class Ambr(Group):
     extended_max_requested_bw_dl: int | None = None
 
 
-@avp_group
+@recurring_group
 class EpsSubscribedQosProfile(Group):
     """QoS of the default bearer (TS 29.272 clause 7.3.37)."""
 
@@ -121,7 +121,7 @@ class SpecificApnInfo(Group):
     visited_network_identifier: bytes | None = None
 
 
-@avp_group
+@recurring_group
 class ApnConfiguration(Group):
     """One APN the subscriber may use (TS 29.272 clause 7.3.35)."""
 
@@ -144,7 +144,7 @@ class ApnConfiguration(Group):
     non_ip_pdn_type_indicator: int | None = None
 
 
-@avp_group
+@recurring_group
 class ApnConfigurationProfile(Group):
     """All the APNs (TS 29.272 clause 7.3.34)."""
 
