@@ -44,6 +44,7 @@ async def attach(ue: Ue, answer: Answer | None, apn: str | None, max_attempts: i
                     raise
                 # abnormal cases b, c and d: clause 5.5.1.2.6
                 ue.attempts = MAXIMUM_ATTEMPTS if isinstance(error, Reject) and error.cause in rejection.HOPELESS else ue.attempts + 1
+                ue.release_bearers()
                 ue.enter(EmmState.DEREGISTERED, EmmSubstate.ATTEMPTING_TO_ATTACH)
                 ue.tell("attach_failed", reason=str(error), attempt=ue.attempts)
                 if ue.attempts >= MAXIMUM_ATTEMPTS:

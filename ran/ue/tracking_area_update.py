@@ -95,6 +95,7 @@ def _accept(ue: Ue, accept: nas.TrackingAreaUpdateAccept) -> None:
     ue.attempts = 0
     ue.update_status = UpdateStatus.EU1_UPDATED
     ue.enter(EmmState.REGISTERED)
+    ue.start_t3412()        # the release may have come right behind the accept
     if isinstance(accept.guti, nas.Guti):
         ue.guti = accept.guti
         ue.send_emm(nas.TrackingAreaUpdateComplete())

@@ -43,6 +43,7 @@ log = structlog.get_logger("ran.ue")
 DEFAULT_CAPABILITY = nas.UeNetworkCapability(eea=(0, 1, 2, 3), eia=(1, 2, 3))
 _NO_KEY = nas.NasKeySetIdentifier(value=nas.NO_KEY_IS_AVAILABLE)
 _ALWAYS_UNCIPHERED = (nas.AttachRequest, nas.TrackingAreaUpdateRequest)     # TS 24.301 clause 4.4.5
+_INITIAL = (nas.AttachRequest, nas.DetachRequestFromUe, nas.TrackingAreaUpdateRequest)
 _REGISTERED = (EmmState.REGISTERED, EmmState.SERVICE_REQUEST_INITIATED, EmmState.TRACKING_AREA_UPDATING_INITIATED)
 _WAITING_PACKETS = 16       # kept while the UE asks for its radio bearers
 
@@ -316,11 +317,16 @@ class Ue:
         return self.guti or nas.ImsiIdentity(imsi=self.sim.imsi)
 
     def send_emm(self, message: nas.EmmMessage, *, establishment_cause: RRCEstablishmentCause = "mo-Signalling") -> None:
-        """Send an EMM message: plain, protected or ciphered as TS 24.301 clauses 4.4.4 and 4.4.5 demand; connects first when idle."""
+        """Send an EMM message: plain, protected or ciphered as TS 24.301 clauses 4.4.4 and 4.4.5 demand.
+
+        An initial message connects first; any other one needs the connection and raises ``ConnectionError`` without it.
+        """
         octets = nas.encode(message)
         if isinstance(message, _ALWAYS_UNCIPHERED):
             self.last_attach_request = octets
         initial = not self.connected
+        if initial and not isinstance(message, _INITIAL):
+            raise ConnectionError(f"no NAS signalling connection for {type(message).__name__}")
         if self.security is not None and (self.secured or initial):
             octets = self._counted(lambda context: context.protect(octets, ciphered=self.secured and not isinstance(message, _ALWAYS_UNCIPHERED)))
         self.transmit(octets, establishment_cause)
@@ -431,8 +437,8 @@ class Ue:
     def released(self, cause: ReleaseCause) -> None:
         """The RRC connection is gone, and the NAS signalling connection with it."""
         self._local_end(cause.value)
-        if self.state in _REGISTERED and self.t3412_s is not None:
-            self.start_timer(T3412._replace(seconds=self.t3412_s), self._periodic_update)
+        if self.state in _REGISTERED:
+            self.start_t3412()
         if self.re_attach_on_release:
             self.re_attach_on_release = False
             self.attach_by_itself()
@@ -447,11 +453,11 @@ class Ue:
         if self.state is not EmmState.REGISTERED or self.radio is None or record.domain != "ps":
             return
         if record.s_tmsi is not None and self.guti is not None and record.s_tmsi == (self.guti.mme_code, self.guti.m_tmsi):
-            self.tell("paged")
+            self.tell("paged", identity="S-TMSI")
             self._start(service_request, True)
         elif record.imsi == self.sim.imsi:
             # clause 5.6.2.2.2: the network lost the UE's data; forget the registration and attach anew
-            self.tell("paged", imsi=record.imsi)
+            self.tell("paged", identity="IMSI")
             self.forget_registration()
             self.release_bearers()
             self.enter(EmmState.DEREGISTERED)
@@ -483,6 +489,11 @@ class Ue:
         handle = self._timers.pop(timer.name, None)
         if handle is not None:
             handle.cancel()
+
+    def start_t3412(self) -> None:
+        """The UE is idle: begin to count towards the next periodic update, with the value that the network gave last (clause 5.3.5)."""
+        if not self.connected and self.t3412_s is not None:
+            self.start_timer(T3412._replace(seconds=self.t3412_s), self._periodic_update)
 
     def has_timer(self, timer: Timer) -> bool:
         return timer.name in self._timers

@@ -143,7 +143,7 @@ async def test_caller_may_limit_the_attempts(network, ue, seconds) -> None:
     assert ue.describe()["timers"] == []
 
 
-@pytest.mark.parametrize("cause", [EmmCause.SEMANTICALLY_INCORRECT_MESSAGE, EmmCause.INVALID_MANDATORY_INFORMATION, EmmCause.PROTOCOL_ERROR_UNSPECIFIED])
+@pytest.mark.parametrize("cause", [EmmCause.SEMANTICALLY_INCORRECT_MESSAGE, EmmCause.PROTOCOL_ERROR_UNSPECIFIED])
 async def test_attach_abnormal_d_protocol_errors_are_not_retried_before_t3402(network, ue, cause) -> None:
     attaching = asyncio.ensure_future(ue.attach())
     await network.receive(nas.AttachRequest)
