@@ -14,7 +14,6 @@ from epc.lab.scenario import Lab, load_scenario, run_scenario
 from epc.lab.topology import NodeEntry
 from epc.node.config import LogConfig
 from epc.node.log import configure_logging
-from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, Transport
 from epc.transport.memory import MemoryNetwork
 from epc.transport.sctp import sctp_capabilities
@@ -42,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
         kind = "sockets" if sctp_capabilities().usable else "memory"
         if kind == "memory":
             print("No SCTP on this host (see `epclab doctor`): the nodes meet on the in-memory network.")
-    capture = PcapngCapture(out / "trace.pcapng")
     screen = Screen(quiet=options.quiet)
     memory = MemoryNetwork()
 
@@ -52,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         return SocketTransport(entry.name, tap=tap, sctp=entry.config.sctp.settings())
 
     async def everything() -> Lab:
-        return await run_scenario(chosen, transport_for, taps=[capture], on_event=screen.event, say=screen.say)
+        return await run_scenario(chosen, transport_for, trace=out / "trace.pcapng", on_event=screen.event, say=screen.say)
 
     print(f"{chosen.title}\n")
     if kind == "sockets":
@@ -61,7 +59,6 @@ def run(options: argparse.Namespace) -> int:
         lab = uvloop.run(everything())
     else:
         lab = asyncio.run(everything())
-    capture.close()
     write_report(lab.report, lab.observer, out)
     print_result(lab.report, lab, out)
     return 0 if lab.report.result == "passed" else 1

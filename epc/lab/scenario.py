@@ -16,7 +16,7 @@ import asyncio
 import importlib.util
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
 from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError, Node
+from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, TappedPacket, Transport
 from ran.phone import Phone
 from ran.station import Station
@@ -69,15 +70,24 @@ def load_scenario(path: Path) -> Scenario:
     return found[0]
 
 
-class Taps:
-    """One tap made of several."""
+class LabTap:
+    """Shows each packet to the ladder, then writes it to the capture, with the IMSI that the ladder found and what was ciphered made readable."""
 
-    def __init__(self, taps: Sequence[Tap]) -> None:
-        self._taps = tuple(taps)
+    def __init__(self, observer: LadderObserver, trace: Path | None) -> None:
+        self._observer = observer
+        self._capture = PcapngCapture(trace, imsi_of=lambda packet: observer.last_imsi or None) if trace is not None else None
 
     def packet(self, packet: TappedPacket) -> None:
-        for tap in self._taps:
-            tap.packet(packet)
+        self._observer.packet(packet)
+        if self._capture is not None:
+            self._capture.packet(packet)
+            for plain in self._observer.readable:
+                self._capture.readable_copy(
+                    packet.time, packet.node, "nas-eps_plain", plain, packet.source, packet.destination, imsi=self._observer.last_imsi or None)
+
+    def close(self) -> None:
+        if self._capture is not None:
+            self._capture.close()
 
 
 class Lab:
@@ -89,7 +99,7 @@ class Lab:
         transport_for: Callable[[NodeEntry, Tap], Transport],
         *,
         title: str = "",
-        taps: Sequence[Tap] = (),
+        trace: Path | None = None,
         on_event: Callable[[LadderEvent], None] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
@@ -98,7 +108,7 @@ class Lab:
         self.nas_reader = NasReader()
         kinds = {entry.name: entry.kind for entry in topology.nodes}
         self.observer = LadderObserver(kinds, on_event=on_event, read_nas=self._read_nas)
-        self._tap = Taps([self.observer, *taps])
+        self._tap = LabTap(self.observer, trace)
         self.network = Network(topology, lambda entry: transport_for(entry, self._tap))
         self.say = say
         self._phones_used: dict[str, Phone] = {}
@@ -115,6 +125,7 @@ class Lab:
 
     async def stop(self) -> None:
         await self.network.stop()
+        self._tap.close()
 
     # who is there
 
@@ -215,13 +226,13 @@ async def run_scenario(
     chosen: Scenario,
     transport_for: Callable[[NodeEntry, Tap], Transport],
     *,
-    taps: Sequence[Tap] = (),
+    trace: Path | None = None,
     on_event: Callable[[LadderEvent], None] | None = None,
     say: Callable[[str], None] = lambda text: None,
     topology: Topology | None = None,
 ) -> Lab:
     """Run to the end; the lab's report says how it went. Invariants are checked whatever the scenario did."""
-    lab = Lab(topology or load_topology(chosen.topology), transport_for, title=chosen.title, taps=taps, on_event=on_event, say=say)
+    lab = Lab(topology or load_topology(chosen.topology), transport_for, title=chosen.title, trace=trace, on_event=on_event, say=say)
     started = time.monotonic()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(lab.stop)

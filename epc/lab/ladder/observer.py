@@ -59,10 +59,15 @@ class LadderObserver:
         self.tunnels: dict[tuple[str, int, str], str] = {}      # (name, teid, address): the message that showed it first
         self._imsi_of_teid: dict[tuple[str, int], str] = {}
         self._user_names: dict[tuple[str, int], str] = {}       # (address, TEID) of a user tunnel: its name
+        self._imsi_of_ue: dict[tuple[str, int], str] = {}       # (eNodeB's address, eNB UE S1AP ID)
+        self.last_imsi = ""                 # whom the latest packet was about
+        self.readable: list[bytes] = []     # plain NAS messages of the latest packet, where it was ciphered
 
     # Tap
 
     def packet(self, packet: TappedPacket) -> None:
+        self.last_imsi = ""
+        self.readable.clear()
         if packet.direction is Direction.RECEIVED:
             self._hosts.setdefault(packet.destination.host, packet.node)
             return
@@ -94,10 +99,18 @@ class LadderObserver:
             ciphered |= was_ciphered
             if plain is None:
                 continue
+            if was_ciphered:
+                self.readable.append(plain)
             for inner in _nas_messages(plain, uplink):
                 classes.append(type(inner).__name__)
                 trees.append((spaced(type(inner).__name__), tree_of(inner)))
                 imsi = imsi or _imsi_in(inner)
+        enb_ue_s1ap_id = getattr(message, "enb_ue_s1ap_id", None)
+        if enb_ue_s1ap_id is not None:
+            key = (packet.source.host if uplink else packet.destination.host, enb_ue_s1ap_id)
+            if imsi:
+                self._imsi_of_ue[key] = imsi
+            imsi = imsi or self._imsi_of_ue.get(key, "")
         nas_names = [each for each in classes[1:] if not each.startswith("SecurityProtected")]
         if nas_names:
             carried_by = name
@@ -185,6 +198,7 @@ class LadderObserver:
             name, detail = f"GTP-U {message_name(message)}", ""
         rung = self._rung(packet)
         interface = "S1-U" if "enb" in (rung.source, rung.destination) else "S5/S8-U"
+        imsi = self.last_imsi = self._imsi_of_teid.get((packet.destination.host, decoded.teid), "")
         for event in reversed(self.events[-_FOLDING_DEPTH:]):
             if event.interface not in ("S1-U", "S5/S8-U"):
                 break
@@ -192,7 +206,7 @@ class LadderObserver:
                 event.count += 1
                 return
         trees = [("GTP-U header", [("teid", f"0x{decoded.teid:08x}")]), (message_name(message), tree_of(message))]
-        self._add(packet, name=name, classes=(), rung=rung, detail=detail, trees=trees, interface=interface)
+        self._add(packet, name=name, classes=(), rung=rung, detail=detail, trees=trees, interface=interface, imsi=imsi)
 
     # names
 
@@ -221,6 +235,7 @@ class LadderObserver:
         carried_by: str = "", tunnels: tuple[TunnelSighting, ...] = (), ciphered: bool = False, imsi: str = "", octets: bytes | None = None,
         interface: str = "",
     ) -> None:
+        self.last_imsi = imsi
         octets = packet.payload if octets is None else octets
         control = bool(classes)
         key = (packet.source, packet.destination, octets)
