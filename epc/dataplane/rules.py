@@ -86,16 +86,22 @@ class SdfFilter:
 
         The flow is described downlink, so "from" is the remote end. Raises ``ValueError`` for what this form cannot say.
         """
-        words = text.split()
-        if len(words) < 6 or words[0] != "permit" or words[1] != "out" or words[3] != "from" or "to" not in words[4:]:
-            raise ValueError(f"not a flow description of the form 'permit out PROTOCOL from ... to ...': {text!r}")
+        try:
+            return cls._read(text.split())
+        except ValueError as error:
+            raise ValueError(f"flow description {text!r}: {error}") from error
+
+    @classmethod
+    def _read(cls, words: list[str]) -> SdfFilter:
+        if words[:2] != ["permit", "out"] or words[3:4] != ["from"] or "to" not in words[4:]:
+            raise ValueError("not of the form 'permit out PROTOCOL from ... to ...'")
         to = words.index("to", 4)
         source, destination = words[4:to], words[to + 1:]
         if len(source) not in (1, 2) or len(destination) not in (1, 2):
-            raise ValueError(f"an end of a flow is an address and at most one port or range of ports: {text!r}")
+            raise ValueError("an end of a flow is an address and at most one port or range of ports")
         protocol = None if words[2] == "ip" else int(words[2])
         if protocol is not None and not 0 <= protocol <= 255:
-            raise ValueError(f"not an IP protocol number: {words[2]!r}")
+            raise ValueError(f"no IP protocol {words[2]}")
         return cls(
             remote=None if source[0] == "any" else ip_network(source[0], strict=False),
             protocol=protocol,
@@ -108,7 +114,7 @@ def _ports(text: str) -> tuple[int, int]:
     first, _, last = text.partition("-")
     low, high = int(first), int(last or first)
     if not 0 <= low <= high <= 65535:
-        raise ValueError(f"not a port or a range of ports: {text!r}")
+        raise ValueError(f"{text!r} is no port or range of ports")
     return low, high
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Interface, IPv4Network
+
+from epc.dataplane import keeper
 
 PACKETS_A_WAKE_UP = 64
 MAX_PACKET_OCTETS = 65535
@@ -19,6 +22,12 @@ class TunLink:
         self._descriptor = descriptor
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(descriptor, self._readable)
+
+    @classmethod
+    def open_here(cls, device: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = (), mtu_octets: int) -> TunLink:
+        """A device in this process's own namespace: SGi of a PGW whose packets the machine itself is to route. Takes CAP_NET_ADMIN."""
+        networks = [(str(route.network_address), str(route.netmask)) for route in routes]
+        return cls(keeper.make_tun(device, str(address.ip), str(address.netmask), mtu_octets, networks))
 
     def send(self, packet: bytes) -> None:
         try:

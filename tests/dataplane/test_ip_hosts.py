@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,7 @@ from epc.dataplane.ip_endpoint import EndpointHost, IpHost, serve_udp_echo, udp_
 from epc.dataplane.ip_packet import Datagram, IcmpEcho
 from epc.dataplane.namespace import Keeper, Namespace, NamespaceError
 from epc.dataplane.namespace_host import NamespaceHost
+from epc.dataplane.tun import TunLink
 from epc.wire.errors import WireError
 
 UE = IPv4Interface("45.45.0.2/32")
@@ -277,6 +279,19 @@ class TestNamespaces:
             await victim.create("test-other")
         await (await keeper.create("test-killed")).close()
         assert "test-killed" not in names_of_namespaces()
+
+    async def test_device_in_our_own_namespace_disappears_with_its_link(self, keeper: Keeper) -> None:
+        if not keeper.privileged:
+            pytest.skip("takes CAP_NET_ADMIN in this very namespace")
+        link = TunLink.open_here("epclabtest0", IPv4Interface("198.51.100.1/32"), routes=[IPv4Network("198.51.100.128/25")], mtu_octets=1400)
+        entered: list[bytes] = []
+        link.on_packet = entered.append
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"hello", ("198.51.100.200", 9))
+        await asyncio.sleep(0.05)
+        assert [packet[28:] for packet in entered if packet[9] == ip_packet.UDP] == [b"hello"]
+        link.close()
+        assert "epclabtest0" not in {name for _, name in socket.if_nameindex()}
 
     async def test_bad_names_do_not_leave_the_directory(self, keeper: Keeper) -> None:
         for name in ("", "../x", "a/b", ".", "x" * 65, "-x"):
