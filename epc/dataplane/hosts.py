@@ -77,13 +77,18 @@ class NamespaceHosts:
         """Raises :class:`NamespaceError` when this machine lets us have no namespace or no TUN device in it."""
         hosts = cls(await Keeper.start())
         try:
-            probe = await hosts._keeper.create(f"{PROBE}-{hosts._keeper.pid}")
+            probe = await hosts._keeper.create(f"{PROBE}-{hosts.keeper_pid}")
             TunLink(await probe.open_tun("probe0", IPv4Interface("192.0.2.1/32"))).close()
             await probe.close()
         except BaseException:
             await hosts.close()
             raise
         return hosts
+
+    @property
+    def keeper_pid(self) -> int:
+        """The process that owns the namespaces."""
+        return self._keeper.pid
 
     async def open(
         self, name: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = EVERYWHERE, mtu_octets: int = UE_MTU_OCTETS,

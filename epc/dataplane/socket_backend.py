@@ -201,9 +201,13 @@ class SocketForwarder:
         number, so that a restarted node does not hand out TEIDs that a peer still uses for somebody else.
         """
         forwarder = cls(buffer_packets=buffer_packets, first_teid=first_teid)
-        for interface, side in ((Interface.ACCESS, access), (Interface.CORE, core)):
-            if side is not None:
-                await forwarder._open_port(transport, interface, side)
+        try:
+            for interface, side in ((Interface.ACCESS, access), (Interface.CORE, core)):
+                if side is not None:
+                    await forwarder._open_port(transport, interface, side)
+        except OSError:
+            await forwarder.close()
+            raise
         forwarder.is_intermediate = len(forwarder._ports) == 2
         return forwarder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
@@ -257,6 +258,30 @@ class TestNamespaces:
         await keeper.create("test-forgotten")
         await keeper.close()
         assert names_of_namespaces() == before
+
+    async def test_nothing_is_left_when_the_process_is_killed(self) -> None:
+        source = """
+import asyncio, os, signal
+from ipaddress import IPv4Interface
+from epc.dataplane.hosts import NamespaceHosts
+
+async def main():
+    hosts = await NamespaceHosts.start()
+    await hosts.open("test-victim", IPv4Interface("45.45.0.2/32"))
+    print(os.path.exists("/run/netns/test-victim"), hosts.keeper_pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stdout=subprocess.PIPE)
+        output, _ = await process.communicate()
+        had_name, keeper_pid = output.decode().split()
+        keeper = Path("/proc") / keeper_pid
+        async with asyncio.timeout(5):
+            while keeper.exists():      # noqa: ASYNC110 - it is nobody's child any more
+                await asyncio.sleep(0.01)
+        assert had_name == str(os.geteuid() == 0)
+        assert "test-victim" not in names_of_namespaces()
 
     async def test_name_in_use_by_another_keeper(self, keeper: Keeper, namespace: Namespace) -> None:
         with pytest.raises(NamespaceError, match="exists"):
