@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import uvloop
@@ -18,7 +19,7 @@ import uvloop
 from epc.transport.interface import Address, Association
 from epc.transport.sctp import usrsctp
 from epc.transport.sctp.selection import sctp_capabilities
-from epc.transport.sctp.settings import LAB, SctpSettings, Wire
+from epc.transport.sctp.settings import LAB, Engine, SctpSettings, Wire
 from epc.transport.sockets import SocketTransport
 
 pytestmark = [
@@ -34,45 +35,56 @@ MME, ENB, OTHER = Address(NET + "2", 36412), Address(NET + "3", 0), Address(NET 
 QUICK = replace(
     LAB, rto_initial_ms=100, rto_min_ms=50, rto_max_ms=100, association_max_retransmissions=3, path_max_retransmissions=3, heartbeat_ms=200,
 )
-NO_RAW = sctp_capabilities().lack(Wire.IP, SctpSettings().engine)
-
-
-def settings(wire: Wire = Wire.UDP, **changes: object) -> SctpSettings:
-    return replace(SctpSettings(wire=wire, listen_wires=(wire,), profile=QUICK), **changes)  # type: ignore[arg-type]
-
-
-@pytest.fixture(params=[Wire.UDP, pytest.param(Wire.IP, marks=pytest.mark.skipif(bool(NO_RAW), reason=NO_RAW or "-"))])
-def wire(request: pytest.FixtureRequest) -> Wire:
-    assert isinstance(request.param, Wire)
-    return request.param
+CAPABILITIES = sctp_capabilities()
+UDP = SctpSettings(wire=Wire.UDP, listen_wires=(Wire.UDP,), profile=QUICK)
+KERNEL = SctpSettings(wire=Wire.IP, listen_wires=(Wire.IP,), engine=Engine.KERNEL, profile=QUICK)
+RAW = SctpSettings(wire=Wire.IP, listen_wires=(Wire.IP,), engine=Engine.USRSCTP, profile=QUICK)
+NO_KERNEL = CAPABILITIES.lack(Wire.IP, Engine.KERNEL)
+NO_RAW = CAPABILITIES.lack(Wire.IP, Engine.USRSCTP) or ("" if NO_KERNEL else "the kernel's SCTP would answer the same packets")
 
 
 class Network:
-    """Opens transports and pairs of ends, and closes all of it."""
+    """Opens transports and pairs of ends on one ground, and closes all of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, ground: SctpSettings) -> None:
+        self.ground = ground
         self.transports: list[SocketTransport] = []
 
-    def transport(self, sctp: SctpSettings | None = None) -> SocketTransport:
-        transport = SocketTransport("node", sctp=sctp or settings())
+    def transport(self, **changes: Any) -> SocketTransport:
+        transport = SocketTransport("node", sctp=replace(self.ground, **changes))
         self.transports.append(transport)
         return transport
 
-    async def associate(self, sctp: SctpSettings | None = None, host: str = MME.host) -> tuple[Association, Association]:
+    async def associate(self, host: str = MME.host, **changes: Any) -> tuple[Association, Association]:
         accepted: asyncio.Future[Association] = asyncio.get_running_loop().create_future()
-        await self.transport(sctp).listen_sctp(Address(host, 36412), accepted.set_result, interface="S1-MME")
-        client = await self.transport(sctp).connect_sctp(
+        await self.transport(**changes).listen_sctp(Address(host, 36412), accepted.set_result, interface="S1-MME")
+        client = await self.transport(**changes).connect_sctp(
             Address(host, 36412), local=ENB if ":" not in host else None, interface="S1-MME", timeout_s=5,
         )
-        return client, await accepted
+        return client, await asyncio.wait_for(accepted, 5)
+
+    async def close(self) -> None:
+        for transport in self.transports:
+            await transport.close()
+
+
+@pytest.fixture(params=[
+    pytest.param(UDP, id="udp"),
+    pytest.param(RAW, id="ip-usrsctp", marks=pytest.mark.skipif(bool(NO_RAW), reason=NO_RAW or "-")),
+    pytest.param(KERNEL, id="ip-kernel", marks=pytest.mark.skipif(bool(NO_KERNEL), reason=NO_KERNEL or "-")),
+])
+async def network(request: pytest.FixtureRequest) -> AsyncIterator[Network]:
+    """On every ground that this host offers."""
+    network = Network(request.param)
+    yield network
+    await network.close()
 
 
 @pytest.fixture
-async def network() -> AsyncIterator[Network]:
-    network = Network()
+async def udp_network() -> AsyncIterator[Network]:
+    network = Network(UDP)
     yield network
-    for transport in network.transports:
-        await transport.close()
+    await network.close()
 
 
 class Inbox:
@@ -91,8 +103,8 @@ class Inbox:
         return await asyncio.wait_for(self.closed, timeout_s)
 
 
-async def test_messages_both_ways_with_stream_and_ppid(network: Network, wire: Wire) -> None:
-    client, server = await network.associate(settings(wire))
+async def test_messages_both_ways_with_stream_and_ppid(network: Network) -> None:
+    client, server = await network.associate()
     client_hears, server_hears = Inbox(client), Inbox(server)
     client.send(b"S1 Setup Request", stream=0, ppid=S1AP)
     assert await server_hears.next() == (b"S1 Setup Request", 0, S1AP)
@@ -101,13 +113,13 @@ async def test_messages_both_ways_with_stream_and_ppid(network: Network, wire: W
     assert client.local == server.remote
     assert client.remote == server.local == MME
     assert client.status()["state"] == "ESTABLISHED"
-    assert client.status()["wire"] == wire.value
+    assert client.status()["wire"] == network.ground.wire.value
 
 
 async def test_streams_are_what_both_ends_agree_on(network: Network) -> None:
     accepted: asyncio.Future[Association] = asyncio.get_running_loop().create_future()
-    await network.transport(settings(outbound_streams=4)).listen_sctp(MME, accepted.set_result, interface="S1-MME")
-    client = await network.transport(settings(outbound_streams=9, inbound_streams=2)).connect_sctp(MME, interface="S1-MME")
+    await network.transport(outbound_streams=4).listen_sctp(MME, accepted.set_result, interface="S1-MME")
+    client = await network.transport(outbound_streams=9, inbound_streams=2).connect_sctp(MME, interface="S1-MME")
     assert client.outbound_streams == 9
     assert (await accepted).outbound_streams == 2
     with pytest.raises(ValueError, match="stream 9"):
@@ -124,7 +136,7 @@ async def test_a_message_of_any_length_arrives_whole(network: Network, octets: i
 
 
 async def test_a_message_longer_than_the_limit_ends_the_association(network: Network) -> None:
-    client, server = await network.associate(settings(message_limit_octets=500_000))
+    client, server = await network.associate(message_limit_octets=500_000)
     server_hears, client_hears = Inbox(server), Inbox(client)
     client.send(bytes(900_000), stream=0, ppid=S1AP)
     assert "exceeds 500000 octets" in await server_hears.end()
@@ -155,7 +167,7 @@ async def test_shutdown_waits_for_the_queue(network: Network) -> None:
 
 
 async def test_a_peer_that_leaves_too_much_unread_is_given_up(network: Network) -> None:
-    client, _ = await network.associate(settings(send_queue_limit_octets=100_000))
+    client, _ = await network.associate(send_queue_limit_octets=100_000)
     client_hears = Inbox(client)
 
     def flood() -> None:
@@ -170,8 +182,8 @@ async def test_a_peer_that_leaves_too_much_unread_is_given_up(network: Network) 
 
 
 @pytest.mark.parametrize("end", ["client", "server"])
-async def test_shutdown_from_either_end(network: Network, wire: Wire, end: str) -> None:
-    client, server = await network.associate(settings(wire))
+async def test_shutdown_from_either_end(network: Network, end: str) -> None:
+    client, server = await network.associate()
     one, other = (client, server) if end == "client" else (server, client)
     one_hears, other_hears = Inbox(one), Inbox(other)
     one.send(b"last", stream=0, ppid=S1AP)
@@ -183,8 +195,8 @@ async def test_shutdown_from_either_end(network: Network, wire: Wire, end: str) 
 
 
 @pytest.mark.parametrize("end", ["client", "server"])
-async def test_abort_from_either_end(network: Network, wire: Wire, end: str) -> None:
-    client, server = await network.associate(settings(wire))
+async def test_abort_from_either_end(network: Network, end: str) -> None:
+    client, server = await network.associate()
     one, other = (client, server) if end == "client" else (server, client)
     one_hears, other_hears = Inbox(one), Inbox(other)
     one.abort()
@@ -194,15 +206,15 @@ async def test_abort_from_either_end(network: Network, wire: Wire, end: str) -> 
     assert other.status()["state"] == "CLOSED"
 
 
-async def test_nobody_listens_on_the_port(network: Network) -> None:
-    await network.transport().listen_sctp(MME, lambda _: None, interface="S1-MME")
+async def test_nobody_listens_on_the_port(udp_network: Network) -> None:
+    await udp_network.transport().listen_sctp(MME, lambda _: None, interface="S1-MME")
     with pytest.raises(ConnectionRefusedError):
-        await network.transport().connect_sctp(Address(MME.host, 36422), interface="X2-C")
+        await udp_network.transport().connect_sctp(Address(MME.host, 36422), interface="X2-C")
 
 
-async def test_nobody_answers(network: Network) -> None:
+async def test_nobody_answers(udp_network: Network) -> None:
     with pytest.raises(TimeoutError, match=r"no answer in 0\.3 s"):
-        await network.transport().connect_sctp(Address(NET + "9", 36412), interface="S1-MME", timeout_s=0.3)
+        await udp_network.transport().connect_sctp(Address(NET + "9", 36412), interface="S1-MME", timeout_s=0.3)
 
 
 async def test_a_server_that_comes_late_is_found(network: Network) -> None:
@@ -242,18 +254,18 @@ async def test_ipv6(network: Network) -> None:
     assert server.remote.host == "::1"
 
 
-@pytest.mark.skipif(bool(NO_RAW), reason=NO_RAW or "-")
-async def test_a_server_hears_both_wires_by_default(network: Network) -> None:
+@pytest.mark.skipif(bool(CAPABILITIES.lack(Wire.IP, Engine.AUTO)), reason="no SCTP over IP here")
+async def test_a_server_hears_both_wires_by_default(udp_network: Network) -> None:
     accepted: list[Association] = []
-    await network.transport(SctpSettings()).listen_sctp(MME, accepted.append, interface="S1-MME")
+    await udp_network.transport(listen_wires=None).listen_sctp(MME, accepted.append, interface="S1-MME")
     for wire in Wire:
-        await network.transport(settings(wire)).connect_sctp(MME, interface="S1-MME")
+        await udp_network.transport(wire=wire).connect_sctp(MME, interface="S1-MME")
     await asyncio.sleep(0.05)
     assert {association.status()["wire"] for association in accepted} == {"ip", "udp"}
 
 
-async def test_garbage_does_no_harm(network: Network) -> None:
-    client, server = await network.associate()
+async def test_garbage_does_no_harm(udp_network: Network) -> None:
+    client, server = await udp_network.associate()
     server_hears, chance = Inbox(server), random.Random(1)
     before = usrsctp.counters()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
@@ -274,18 +286,19 @@ async def test_garbage_does_no_harm(network: Network) -> None:
     assert after["bad_checksum"] + after["too_short"] >= before["bad_checksum"] + before["too_short"] + 1900
     client.send(b"still here", stream=0, ppid=S1AP)
     assert await server_hears.next() == (b"still here", 0, S1AP)
-    newcomer = await network.transport().connect_sctp(MME, interface="S1-MME")
+    newcomer = await udp_network.transport().connect_sctp(MME, interface="S1-MME")
     assert newcomer.is_open
 
 
 PEER = """
 import asyncio, sys
 from epc.transport.interface import Address
-from epc.transport.sctp.settings import SctpSettings, Wire
+from epc.transport.sctp.settings import Engine, SctpSettings, Wire
 from epc.transport.sockets import SocketTransport
 
 async def main() -> None:
-    transport = SocketTransport("peer", sctp=SctpSettings(listen_wires=(Wire.UDP,)))
+    wire = Wire(sys.argv[4])
+    transport = SocketTransport("peer", sctp=SctpSettings(wire=wire, listen_wires=(wire,), engine=Engine(sys.argv[5])))
     def echo(association) -> None:
         association.on_message = lambda data, stream, ppid: association.send(data, stream=stream, ppid=ppid)
     if sys.argv[1] == "listen":
@@ -302,9 +315,9 @@ asyncio.run(main())
 class Peer:
     """The other node, as a process of its own."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, ground: SctpSettings) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", PEER, role, OTHER.host, MME.host], stdout=subprocess.PIPE,
+            [sys.executable, "-c", PEER, role, OTHER.host, MME.host, ground.wire.value, ground.engine.value], stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.getcwd()},
         )
 
@@ -320,7 +333,7 @@ class Peer:
 
 
 async def test_another_process_echoes_and_vanishes(network: Network) -> None:
-    peer = Peer("listen")
+    peer = Peer("listen", network.ground)
     try:
         await peer.ready()
         client = await network.transport().connect_sctp(OTHER, interface="S1-MME")
@@ -334,14 +347,14 @@ async def test_another_process_echoes_and_vanishes(network: Network) -> None:
 
 
 async def test_a_server_that_forgot_the_association_says_so(network: Network) -> None:
-    peer = Peer("listen")
+    peer = Peer("listen", network.ground)
     try:
         await peer.ready()
-        client = await network.transport(settings(profile=LAB)).connect_sctp(OTHER, interface="S1-MME")
+        client = await network.transport(profile=LAB).connect_sctp(OTHER, interface="S1-MME")
         client_hears = Inbox(client)
     finally:
         peer.kill()
-    peer = Peer("listen")
+    peer = Peer("listen", network.ground)
     try:
         await peer.ready()
         client.send(b"do you know me?", stream=0, ppid=S1AP)
@@ -352,10 +365,10 @@ async def test_a_server_that_forgot_the_association_says_so(network: Network) ->
 
 async def test_a_client_that_restarts_ends_its_old_association_and_opens_another(network: Network) -> None:
     accepted: asyncio.Queue[Association] = asyncio.Queue()
-    await network.transport(settings(profile=LAB)).listen_sctp(MME, accepted.put_nowait, interface="S1-MME")
+    await network.transport(profile=LAB).listen_sctp(MME, accepted.put_nowait, interface="S1-MME")
     hears: list[Inbox] = []
     for _ in range(2):
-        peer = Peer("connect")
+        peer = Peer("connect", network.ground)
         try:
             await peer.ready()
         finally:
@@ -378,18 +391,17 @@ async def test_closing_the_transport_tells_the_peers(network: Network) -> None:
 
 async def forget_everything() -> None:
     """A program that ends its loop with associations open."""
-    network = Network()
+    network = Network(UDP)
     await network.associate()
 
 
 async def exchange() -> bytes:
-    network = Network()
+    network = Network(UDP)
     client, server = await network.associate()
     server_hears = Inbox(server)
     client.send(b"hello", stream=0, ppid=S1AP)
     data, _, _ = await server_hears.next()
-    for transport in network.transports:
-        await transport.close()
+    await network.close()
     return data
 
 
