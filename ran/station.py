@@ -16,6 +16,7 @@ from epc.node.config import PlmnDigits
 from epc.wire import nas
 from epc.wire.identity import Plmn
 from ran.enb import Enb, EnbConfig
+from ran.enb.radio import Cell
 from ran.phone import Phone
 from ran.ue import Ue, UeConfig
 
@@ -67,7 +68,7 @@ class Station(Enb):
                 if entry.guti is not None:
                     ue.guti = nas.Guti(
                         plmn=Plmn(entry.guti.plmn), mme_group_id=entry.guti.mme_group_id, mme_code=entry.guti.mme_code, m_tmsi=entry.guti.m_tmsi)
-                ue.camp_on(self.cell(entry.cell_id))
+                ue.camp_on(self._cell_of(entry))
                 self.phones[ue.sim.imsi] = Phone(ue, self._hosts)
 
     async def stop(self) -> None:
@@ -75,6 +76,10 @@ class Station(Enb):
             await phone.close()
         await super().stop()
         await self._hosts.close()
+
+    def _cell_of(self, entry: PhoneConfig) -> Cell:
+        identifiers = [cell.cell_id for cell in self.config.cells]
+        return self.cells[0 if entry.cell_id is None else identifiers.index(entry.cell_id)]
 
     def phone(self, imsi: str) -> Phone:
         try:

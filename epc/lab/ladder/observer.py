@@ -249,8 +249,9 @@ class LadderObserver:
                 self.tunnels[identity] = f"{name} ({packet.interface})"
                 self._user_names[sighting.address, sighting.teid] = sighting.name
                 fresh.append("t" + str(list(_ORDER).index(sighting.name) + 1) + f"=0x{sighting.teid:08x}")
+        start = packet.time if self._start is None else self._start
         event = LadderEvent(
-            number=len(self.events) + 1, time_s=packet.time - (packet.time if self._start is None else self._start), interface=interface or packet.interface,
+            number=len(self.events) + 1, time_s=packet.time - start, interface=interface or packet.interface,
             source=packet.node, destination=self._far(packet)[0], rung=rung, name=name, carried_by=carried_by,
             step=self._attach.number(classes, packet.interface), imsi=imsi, detail=" ".join([*filter(None, [detail]), *fresh]),
             tunnels=tunnels, trees=tuple(trees), octets=octets, ciphered=ciphered, repeated=repeated)
