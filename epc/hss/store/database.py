@@ -60,11 +60,8 @@ class DatabaseStore:
 
     @staticmethod
     async def _get(connection: AsyncConnection, imsi: str) -> Subscriber | None:
-        row = (await connection.execute(text(schema.SELECT_SUBSCRIBER), {"imsi": imsi})).first()
-        if row is None:
-            return None
-        apns = await connection.execute(text(schema.SELECT_APNS), {"imsi": imsi})
-        return schema.read_subscriber(tuple(row), tuple([schema.read_apn(tuple(apn)) for apn in apns]))
+        rows = await connection.execute(text(schema.SELECT_SUBSCRIBER), {"imsi": imsi})
+        return schema.read_joined([tuple(row) for row in rows])
 
     async def advance_sqn(self, imsi: str, *, old: int, new: int) -> bool:
         return await self._write(schema.ADVANCE_SQN, {"imsi": imsi, "old": old, "new": new}) == 1

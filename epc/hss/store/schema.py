@@ -6,8 +6,9 @@ SQLite, PostgreSQL and whatever SQLAlchemy has an async driver for. Secrets are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import cast
 
 from epc.hss.store.interface import StoreError
@@ -82,8 +83,10 @@ APN_COLUMNS = (
 _SUBSCRIBER = ", ".join(SUBSCRIBER_COLUMNS)
 _APN = ", ".join(APN_COLUMNS)
 
-SELECT_SUBSCRIBER = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi = :imsi"
-SELECT_APNS = f"SELECT {_APN} FROM apn_configuration WHERE imsi = :imsi ORDER BY context_id"
+_JOINED = ", ".join([f"s.{name}" for name in SUBSCRIBER_COLUMNS] + [f"a.{name}" for name in APN_COLUMNS])
+# One statement, since a second one would cost more than the few columns that come twice: most subscribers have an APN or two.
+SELECT_SUBSCRIBER = (f"SELECT {_JOINED} FROM subscriber s LEFT JOIN apn_configuration a ON a.imsi = s.imsi "
+                     "WHERE s.imsi = :imsi ORDER BY a.context_id")
 SELECT_PAGE = f"SELECT {_SUBSCRIBER} FROM subscriber WHERE imsi > :after AND imsi >= :first AND imsi <= :last ORDER BY imsi LIMIT :page"
 SELECT_PAGE_APNS = f"SELECT imsi, {_APN} FROM apn_configuration WHERE imsi >= :first AND imsi <= :last ORDER BY imsi, context_id"
 INSERT_SUBSCRIBER = f"INSERT INTO subscriber ({_SUBSCRIBER}) VALUES ({', '.join(':' + name for name in SUBSCRIBER_COLUMNS)})"
@@ -155,6 +158,7 @@ SubscriberRow = tuple[str, str, str, str, str, str | None, str, int, int, int, i
 ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None, str | None, str | None, str | None]
 
 
+@lru_cache(maxsize=1024)        # subscribers by the thousand have the same APNs
 def read_apn(row: ApnRow) -> ApnConfiguration:
     """From a row with the columns of ``APN_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
     context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6, host, realm, address = row
@@ -178,9 +182,18 @@ def read_subscriber(row: SubscriberRow, apns: tuple[ApnConfiguration, ...]) -> S
         visited_plmn=None if visited_plmn is None else Plmn(visited_plmn), purged=bool(purged), imeisv=imeisv)
 
 
+def read_joined(rows: Sequence[tuple[object, ...]]) -> Subscriber | None:
+    """From all rows of ``SELECT_SUBSCRIBER``: one for each APN, or one with nulls in the place of an APN."""
+    if not rows:
+        return None
+    own = len(SUBSCRIBER_COLUMNS)
+    apns = tuple([read_apn(cast(ApnRow, row[own:])) for row in rows]) if rows[0][own] is not None else ()
+    return read_subscriber(cast(SubscriberRow, rows[0][:own]), apns)
+
+
 def read_page(rows: Iterable[SubscriberRow], apns: Iterable[tuple[object, ...]]) -> list[Subscriber]:
     """Subscribers with their APNs, from rows of ``SELECT_PAGE`` and ``SELECT_PAGE_APNS``."""
     by_imsi: dict[object, list[ApnConfiguration]] = {}
-    for imsi, *row in apns:
-        by_imsi.setdefault(imsi, []).append(read_apn(cast(ApnRow, row)))
+    for row in apns:
+        by_imsi.setdefault(row[0], []).append(read_apn(cast(ApnRow, row[1:])))
     return [read_subscriber(row, tuple(by_imsi.get(row[0], ()))) for row in rows]
