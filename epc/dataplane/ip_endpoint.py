@@ -65,7 +65,10 @@ class IpHost(Protocol):
 
     name: str
     address: IPv4Interface
-    link: IpLink
+
+    @property
+    def link(self) -> IpLink:
+        """Its one interface, seen from outside."""
 
     async def ping(
         self, destination: str, *, count: int = 1, timeout_s: float = 1.0, interval_s: float = 0.2, payload_octets: int = 56,
@@ -115,7 +118,6 @@ class EndpointHost:
         self.name = name
         self.address = address
         self.mtu_octets = mtu_octets
-        self.link: IpLink = self
         self.on_packet: Callable[[bytes], None] = _into_the_void
         self.bad_packets = 0                            # not for us, or not what an IPv4 host takes
         self._sockets: dict[int, EndpointSocket] = {}
@@ -123,6 +125,10 @@ class EndpointHost:
         self._next_identifier = 1
         self._next_port = _FIRST_EPHEMERAL_PORT
         self._identification = 0
+
+    @property
+    def link(self) -> IpLink:
+        return self
 
     async def ping(
         self, destination: str, *, count: int = 1, timeout_s: float = 1.0, interval_s: float = 0.2, payload_octets: int = 56,

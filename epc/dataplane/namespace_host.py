@@ -32,7 +32,6 @@ class NamespaceHost:
         self.name = name
         self.address = address
         self.namespace = namespace
-        self.link: IpLink = tun
         self._tun = tun
         self._sockets: set[KernelUdpSocket] = set()
         self._pinger: _Pinger | None = None
@@ -51,6 +50,10 @@ class NamespaceHost:
             await namespace.close()
             raise
         return cls(name, address, namespace, tun)
+
+    @property
+    def link(self) -> IpLink:
+        return self._tun
 
     async def ping(
         self, destination: str, *, count: int = 1, timeout_s: float = 1.0, interval_s: float = 0.2, payload_octets: int = 56,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from epc.dataplane.flow import CompiledFilter, flow_of
@@ -94,7 +95,7 @@ class Attachment:
         self.rules: RuleTable = {}      # by the UE's IPv4 address or /64 prefix
         self.uses = 0                   # sessions that name it
         self.link: IpLink | None = None
-        self.send: Callable[[bytes], None] = self._no_link
+        self.send: Callable[[bytes], None] = partial(_no_link, drop)
 
     def connect(self, link: IpLink) -> None:
         self.link = link
@@ -105,7 +106,7 @@ class Attachment:
         if self.link is not None:
             self.link.on_packet = _ignore
         self.link = None
-        self.send = self._no_link
+        self.send = partial(_no_link, self.drop)
 
     def receive(self, packet: bytes) -> None:
         """A packet enters from the link."""
@@ -122,8 +123,10 @@ class Attachment:
         else:
             rule.packet(packet)
 
-    def _no_link(self, packet: bytes) -> None:
-        self.drop(DropReason.NO_LINK)
+
+def _no_link(drop: Drop, packet: bytes) -> None:
+    """What leaves while no link is connected; no method, which would make every attachment hold itself."""
+    drop(DropReason.NO_LINK)
 
 
 def _ignore(packet: bytes) -> None:

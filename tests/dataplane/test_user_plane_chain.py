@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -125,6 +126,39 @@ async def test_in_memory_with_thousands_of_ues() -> None:
         chain.attach(number + 1, ues[-1])
     results = await asyncio.gather(*(ue.ping("10.200.0.1", count=2) for ue in ues))
     assert all(result.received == 2 for result in results)
+    assert chain.drops() == {}
+    await hosts.close()
+    await chain.close()
+
+
+@pytest.mark.virtual_clock
+async def test_a_phone_that_comes_and_goes_leaves_no_cyclic_garbage() -> None:
+    network = MemoryNetwork()
+    chain = await Chain.open(network.transport)
+    hosts = await open_hosts(HostKind.IN_PROCESS)
+    await Sgi.open(hosts, chain.pgw, APN, [POOL])
+
+    async def come_and_go() -> None:
+        ue = await hosts.open("ue", IPv4Interface("45.45.0.2/32"))
+        chain.attach(1, ue)
+        udp = await ue.open_udp(lambda *_: None)
+        udp.send(b"hello", "10.200.0.1", 7)
+        await asyncio.sleep(1)
+        udp.close()
+        chain.enb.disconnect("ue")
+        for forwarder in chain.forwarders:
+            forwarder.remove(1)
+        await ue.close()
+
+    await come_and_go()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(20):
+            await come_and_go()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
     assert chain.drops() == {}
     await hosts.close()
     await chain.close()
