@@ -39,7 +39,7 @@ PeerAddress = tuple[str, int]
 
 T3_RESPONSE = Timer("T3-RESPONSE", 3.0, 2)
 _ECHO_RESPONSE = Timer("T3-RESPONSE", 3.0, 4)
-_COMMAND_BIT = 0x800000
+COMMAND_BIT = 0x800000          # in sequence numbers of commands, and of the requests that they trigger
 _REPLIES = frozenset(REPLY_TO.values())
 _FAILURES = frozenset(FAILURE_OF_COMMAND.values())
 _UNPAIRED = frozenset(
@@ -225,7 +225,7 @@ class GtpcMachine:
         self._observer: GtpcObserver = observer or _Unobserved()
         self._remote_teid = remote_teid
         self._max_cached_answers = max_cached_answers
-        self._sequence = first_sequence % _COMMAND_BIT
+        self._sequence = first_sequence % COMMAND_BIT
         self._transactions: dict[TransactionKey, _Transaction] = {}
         self._answers: dict[tuple[PeerAddress, int, int], _Answer] = {}
         self._paths: dict[str, _Path] = {}
@@ -441,7 +441,7 @@ class GtpcMachine:
                 self._send(encode(response, teid=None, sequence=packet.sequence), peer, MessageType.ECHO_RESPONSE)
                 return
             self._remember(key, now)
-            if packet.sequence & _COMMAND_BIT:
+            if packet.sequence & COMMAND_BIT:
                 self._complete(packet, peer)
             self._events.append(
                 RequestReceived(message=message, teid=packet.teid, sequence=packet.sequence, peer=peer, message_priority=packet.message_priority)
@@ -527,8 +527,8 @@ class GtpcMachine:
     def _new_key(self, host: str, *, is_command: bool) -> TransactionKey:
         """The next sequence number; commands have the most significant bit set, requests have not (TS 29.274 clause 7.6)."""
         while True:
-            self._sequence = (self._sequence + 1) % _COMMAND_BIT
-            key = TransactionKey(host, self._sequence | (_COMMAND_BIT if is_command else 0))
+            self._sequence = (self._sequence + 1) % COMMAND_BIT
+            key = TransactionKey(host, self._sequence | (COMMAND_BIT if is_command else 0))
             if key not in self._transactions:
                 return key
 

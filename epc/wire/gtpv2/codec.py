@@ -249,10 +249,13 @@ def cause_of(error: GtpSyntaxError) -> Cause:
     return Cause(value=error.cause, bce=error.in_bearer_context, offending_ie=offending)
 
 
-def conditional_ie_missing(message_class: type[Message], field: str) -> Cause:
+def conditional_ie_missing(where: type[Group], field: str) -> Cause:
     """The Cause element for a conditional element whose condition held: ``conditional_ie_missing(CreateSessionRequest, "imsi")``."""
-    slot = next(slot for slot in message_class.table.slots if slot.name == field)
-    return Cause(value=CauseValue.CONDITIONAL_IE_MISSING, offending_ie=OffendingIe(slot.ie_type, slot.instance))
+    table = where.table
+    slot = next(slot for slot in table.slots if slot.name == field)
+    return Cause(
+        value=CauseValue.CONDITIONAL_IE_MISSING, bce=table.is_bearer_context, offending_ie=OffendingIe(slot.ie_type, slot.instance)
+    )
 
 
 def rejection(reply_type: MessageType, cause: Cause) -> Message:

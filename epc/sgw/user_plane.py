@@ -1,0 +1,71 @@
+"""A PDN connection as rules for the forwarder: two a bearer, tunnel to tunnel.
+
+The uplink rules of bearer n have the number 2n, the downlink rules 2n + 1.
+"""
+
+from __future__ import annotations
+
+from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Session, SessionChange, Urr
+from epc.sgw.context import Bearer, PdnConnection
+from epc.wire import gtpv2
+from epc.wire.gtpv2 import Fteid, InterfaceType
+
+_ALL_TRAFFIC = Urr(id=1)
+
+
+def session_rules(connection: PdnConnection) -> Session:
+    pdrs: list[Pdr] = []
+    fars: list[Far] = []
+    for bearer in connection.bearers.values():
+        pdrs += bearer_pdrs(bearer)
+        fars += (uplink_far(bearer), downlink_far(bearer))
+    return Session(id=connection.session_id, pdrs=tuple(pdrs), fars=tuple(fars), urrs=(_ALL_TRAFFIC,))
+
+
+def bearer_pdrs(bearer: Bearer) -> tuple[Pdr, Pdr]:
+    up, down = 2 * bearer.ebi, 2 * bearer.ebi + 1
+    return (
+        Pdr(id=up, source_interface=Interface.ACCESS, local_f_teid=bearer.s1u_sgw, far_id=up, urr_ids=(1,)),
+        Pdr(id=down, source_interface=Interface.CORE, local_f_teid=bearer.s5u_sgw, far_id=down, urr_ids=(1,)),
+    )
+
+
+def uplink_far(bearer: Bearer) -> Far:
+    return Far(
+        id=2 * bearer.ebi, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, outer_header_creation=bearer.s5u_pgw
+    )
+
+
+def downlink_far(bearer: Bearer, *, notify: bool = False) -> Far:
+    """To the eNodeB when there is one; else packets wait, and with ``notify`` the first of them raises an event."""
+    waiting = ApplyAction.BUFFER | ApplyAction.NOTIFY_CP if notify else ApplyAction.BUFFER
+    action = waiting if bearer.s1u_enb is None else ApplyAction.FORWARD
+    return Far(id=2 * bearer.ebi + 1, apply_action=action, destination_interface=Interface.ACCESS, outer_header_creation=bearer.s1u_enb)
+
+
+def downlink_discarded(bearer: Bearer) -> SessionChange:
+    """What waits is thrown away; follow it with :func:`downlink_far`."""
+    return SessionChange(fars=(Far(id=2 * bearer.ebi + 1, apply_action=ApplyAction.DROP, destination_interface=Interface.ACCESS),))
+
+
+def removed_bearer(ebi: int) -> SessionChange:
+    up, down = 2 * ebi, 2 * ebi + 1
+    return SessionChange(remove_pdrs=(up, down), remove_fars=(up, down))
+
+
+def ebi_of(far_id: int) -> int:
+    return far_id >> 1
+
+
+def is_downlink(far_id: int) -> bool:
+    return bool(far_id & 1)
+
+
+def far_end(fteid: Fteid) -> FTeid:
+    """A peer's F-TEID element as the forwarder wants it."""
+    return FTeid(teid=fteid.teid, address=fteid.host)
+
+
+def element(interface_type: InterfaceType, end: FTeid) -> Fteid:
+    """A tunnel end of ours as the peer wants it."""
+    return gtpv2.Fteid.at(interface_type, end.teid, end.address)
