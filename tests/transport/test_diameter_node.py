@@ -26,9 +26,8 @@ from epc.wire.diameter import (
     gx,
     s6a,
 )
-from epc.wire.diameter.codec import RETRANSMITTED_BIT, _HEADER
+from epc.wire.diameter.codec import _HEADER, RETRANSMITTED_BIT
 from epc.wire.diameter.groups import ProxyInfo
-from epc.wire.identity import Plmn
 
 pytestmark = [
     pytest.mark.virtual_clock,
@@ -101,7 +100,7 @@ class Lab:
 
     async def connected(self, node: DiameterNode, peers: int = 1) -> None:
         async with asyncio.timeout(30):
-            while sum(peer.is_usable for peer in node.peers()) < peers:
+            while sum(peer.is_usable for peer in node.peers()) < peers:         # noqa: ASYNC110 - a number of peers has no event
                 await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
@@ -446,7 +445,8 @@ async def test_duplicate_request_gets_the_same_answer_without_being_served_twice
     raw = RawPeer()
     await raw.connect(lab)
     await raw.introduce()
-    request = s6a.PurgeUeRequest(session_id="raw;1;1", origin_host=f"raw.{REALM}", origin_realm=REALM, destination_realm=REALM, user_name="001010123456789")
+    request = s6a.PurgeUeRequest(session_id="raw;1;1", origin_host=f"raw.{REALM}", origin_realm=REALM, destination_realm=REALM,
+                                 user_name="001010123456789")
     raw.messages()
     raw.stream.send(diameter.encode(request, hop_by_hop=10, end_to_end=77))
     raw.stream.send(diameter.encode(request, hop_by_hop=11, end_to_end=77, retransmitted=True))        # while the first is being served
@@ -482,7 +482,8 @@ async def test_unknown_command_and_unknown_application(lab: Lab) -> None:
     await raw.introduce()
     raw.messages()
     for code, application in ((999, S6A_APPLICATION), (316, 0)):
-        raw.stream.send(diameter.encode(diameter.UnknownCommand(command_code=code, application_id=application, is_request=True), hop_by_hop=1, end_to_end=code))
+        unknown = diameter.UnknownCommand(command_code=code, application_id=application, is_request=True)
+        raw.stream.send(diameter.encode(unknown, hop_by_hop=1, end_to_end=code))
     await asyncio.sleep(0.1)
     results = [(packet.header.command_code, packet.header.is_error, packet.message.result) for packet in raw.messages()
                if isinstance(packet.message, ErrorAnswer)]

@@ -3,7 +3,7 @@
 A field's name is the AVP's name (``tgpp_`` for ``3GPP-``), its type the AVP's format and cardinality:
 
 =========================  ====================================================================
-``x: int``                 ``{ X }``, required
+``x: int``                 ``{ X }``, required; a default only spares the author of a message
 ``x: int | None = None``   ``[ X ]``, optional
 ``x: tuple[int, ...]``     ``*[ X ]``, any number; required (at least one) when it has no default
 ``x: RatType | int``       an enumeration; values without a name stay ``int``
@@ -108,6 +108,7 @@ class Table(NamedTuple):
     by_key: dict[int, _Row]
     required: frozenset[str]
     repeated: tuple[str, ...]
+    defaulted: tuple[str, ...]                          # optional, but not None unless it is said
     decoded: dict[tuple[bytes, bool], Any] | None       # recurring values, by octets and strictness
     encoded: dict[Any, bytes] | None
 
@@ -132,6 +133,8 @@ def _build(cls: type[Any]) -> Table:
     values: Callable[[Any], tuple[Any, ...]] = getter if len(names) > 1 else lambda instance: (getter(instance),)
     return Table(cls, rows, values, tuple(row.encode for row in rows), {row.definition.key: row for row in rows},
                  frozenset(row.name for row in rows if row.required), tuple(row.name for row in rows if row.repeated),
+                 tuple(field.name for field, row in zip(fields, rows, strict=True)
+                       if not row.required and not row.repeated and field.default is not None),
                  {} if cls in _recurring else None, {} if cls in _recurring else None)
 
 
@@ -139,7 +142,7 @@ def _row(field: dataclasses.Field[Any], hint: object) -> _Row:
     definition = definition_of_field(field.name)
     repeated = typing.get_origin(hint) is tuple
     python_type = _value_type(typing.get_args(hint)[0] if repeated else hint)
-    required = field.default is dataclasses.MISSING
+    required = field.default is dataclasses.MISSING if repeated else types.NoneType not in typing.get_args(hint)
     group: Table | None = None
     decode: Callable[[bytes], Any] | None = None
     minimum_octets = 0
@@ -298,6 +301,8 @@ def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool
     for name in table.repeated:
         if name in found:
             found[name] = tuple(found[name])
+    for name in table.defaulted:
+        found.setdefault(name, None)
     if unknown:
         found["unknown"] = tuple(unknown)
     return table.cls(**found)
