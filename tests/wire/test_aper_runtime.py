@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from epc.wire.aper.object_identifier import decode_object_identifier, encode_object_identifier
 from epc.wire.aper.values import BitString
 from epc.wire.errors import WireError
 
@@ -103,14 +104,20 @@ def test_enumeration_that_cannot_be_extended(runtime: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("arcs", [(0, 0), (1, 3, 6, 1, 4, 1, 10415), (2, 999, 1 << 70)])
-def test_object_identifiers(runtime: ModuleType, arcs: tuple[int, ...]) -> None:
-    assert runtime.object_identifier(runtime.object_identifier_octets(arcs)) == arcs
+def test_object_identifiers(arcs: tuple[int, ...]) -> None:
+    assert decode_object_identifier(encode_object_identifier(arcs)) == arcs
 
 
-@pytest.mark.parametrize("octets", ["", "80", "8001", "2b86"])
-def test_malformed_object_identifiers(runtime: ModuleType, octets: str) -> None:
+@pytest.mark.parametrize("octets", ["", "80", "8001", "2b86", "2b" + "ff" * 30 + "01"])
+def test_malformed_object_identifiers(octets: str) -> None:
     with pytest.raises(WireError):
-        runtime.object_identifier(bytes.fromhex(octets))
+        decode_object_identifier(bytes.fromhex(octets))
+
+
+@pytest.mark.parametrize("arcs", [(), (1,), (3, 1), (1, 40), (1, -1)])
+def test_object_identifiers_that_are_none(arcs: tuple[int, ...]) -> None:
+    with pytest.raises(WireError):
+        encode_object_identifier(arcs)
 
 
 @pytest.mark.parametrize("octets", ["c5", "c0", "ff", "c1"])

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from epc.wire.aper.errors import AbstractSyntaxError, Problem
+from epc.wire.aper.object_identifier import decode_object_identifier, encode_object_identifier
 from epc.wire.aper.values import BitString, PrivateIE, UnknownIE
 from epc.wire.errors import WireError
 
@@ -28,8 +29,6 @@ COMPILED = cython.compiled
 
 _CRITICALITY = ("reject", "ignore", "notify")
 _CRITICALITY_CODE = {"reject": 0, "ignore": 1, "notify": 2}
-_UNKNOWN = "unknown-"
-_MOST_SMALL = 65535         # the largest "normally small" number taken: no type has that many extensions
 _ONE: object = 1            # a Python integer where a C one would overflow
 _tuple_new = tuple.__new__
 
@@ -1149,7 +1148,7 @@ class PrivateFields(Node):
                 w.bits(field.id, 16)
             else:
                 w.bits(1, 1)
-                w.octets_with_length(object_identifier_octets(field.id))
+                w.octets_with_length(encode_object_identifier(field.id))
             w.bits(_CRITICALITY_CODE[field.criticality], 2)
             w.octets_with_length(field.value)
         return None
@@ -1164,7 +1163,7 @@ class PrivateFields(Node):
             identity: object
             if r.bits(1):
                 octets: bytes = r.octets_with_length()
-                identity = object_identifier(octets, r.position >> 3)
+                identity = decode_object_identifier(octets, r.position >> 3)
             else:
                 r.align()
                 identity = r.bits(16)
@@ -1173,37 +1172,6 @@ class PrivateFields(Node):
                 raise r.error("no such criticality")
             out.append(PrivateIE(identity, _CRITICALITY[code], r.octets_with_length()))  # type: ignore[arg-type]
         return tuple(out)
-
-
-def object_identifier_octets(arcs: tuple[int, ...]) -> bytes:
-    """The contents octets of an OBJECT IDENTIFIER (ITU-T X.690 clause 8.19)."""
-    if len(arcs) < 2 or not all(isinstance(arc, int) and arc >= 0 for arc in arcs) or arcs[0] > 2 or (arcs[0] < 2 and arcs[1] > 39):
-        raise WireError(f"not an object identifier: {arcs!r}")
-    out = bytearray()
-    for arc in (arcs[0] * 40 + arcs[1], *arcs[2:]):
-        groups = [arc & 127]
-        while arc > 127:
-            arc >>= 7
-            groups.append(arc & 127 | 128)
-        out += bytes(reversed(groups))
-    return bytes(out)
-
-
-def object_identifier(octets: bytes, offset: int = 0) -> tuple[int, ...]:
-    """The arcs in the contents octets of an OBJECT IDENTIFIER."""
-    arcs: list[int] = []
-    arc = 0
-    for octet in octets:
-        if arc == 0 and octet == 128:
-            raise WireError("object identifier with a leading zero", offset=offset)
-        arc = arc << 7 | octet & 127
-        if octet < 128:
-            arcs.append(arc)
-            arc = 0
-    if not octets or octets[len(octets) - 1] >= 128:
-        raise WireError("truncated object identifier", offset=offset)
-    first = min(arcs[0] // 40, 2)
-    return (first, arcs[0] - 40 * first, *arcs[1:])
 
 
 @cython.cclass
