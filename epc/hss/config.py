@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from epc.hss.provisioning import TEST_K, TEST_OPC, parse_subscriber
 from epc.hss.store import Subscriber
 from epc.node import NodeConfig, Section
-from epc.node.config import Host, Port
+from epc.node.config import Host, ImsiDigits, Port
 from epc.peer.diameter import LAB_TIMERS, PeerTimers
 from epc.transport.diameter import ListenConfig, PeerConfig
 from epc.transport.interface import Address, Carrier
@@ -73,12 +73,13 @@ Digits = Annotated[str, BeforeValidator(_quoted)]
 
 
 class ProvisionedSubscriber(Section):
-    """A subscriber, or a range of them, that the database gets at start if it has none of that IMSI.
+    """A subscriber, or ``count`` of them with consecutive IMSIs, that the database gets at start if it has none of that IMSI.
 
-    Fields are those of ``epclab subscriber``'s CSV; without k, opc and op it has the test SIM.
+    Fields are written as in ``epclab subscriber``'s CSV; without k, opc and op it has the test SIM.
     """
 
-    imsi: Digits
+    imsi: Annotated[ImsiDigits, BeforeValidator(_quoted)]
+    count: int = Field(default=1, ge=1, le=1_000_000, description="this many subscribers, IMSI and MSISDN counting up")
     msisdn: Digits = ""
     algorithm: str = "milenage"
     k: Digits = ""
@@ -101,7 +102,8 @@ class ProvisionedSubscriber(Section):
 
     def parsed(self) -> tuple[Subscriber, int]:
         """The first subscriber and how many there are."""
-        text = {name: str(value) for name, value in self if name != "apns"} | {"apns": ";".join(self.apns)}
+        text = {name: str(value) for name, value in self if name not in ("count", "apns")}
+        text |= {"imsi": f"{self.imsi}+{self.count}", "apns": ";".join(self.apns)}
         if not (self.k or self.opc or self.op):
             text |= {"k": TEST_K, "opc": TEST_OPC}
         return parse_subscriber(text)

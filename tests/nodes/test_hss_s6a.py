@@ -16,7 +16,7 @@ from pytest_asyncio import fixture as async_fixture
 from epc.hss import Hss, HssConfig
 from epc.hss.provisioning import TEST_K, TEST_OPC
 from epc.hss.store import Algorithm, ApnConfiguration, PgwIdentity, StoreError, Subscriber
-from epc.node import parse_config
+from epc.node import ConfigError, parse_config
 from epc.peer.diameter import LocalIdentity
 from epc.security.eps_aka import EpsAuthenticationVector, build_auts
 from epc.security.milenage import Milenage
@@ -625,7 +625,7 @@ async def test_garbage_leaves_the_node_alive(world: World) -> None:
 
 
 async def test_configured_subscribers_are_added_once(tmp_path: Path) -> None:
-    provisioned = config(state_directory=str(tmp_path), subscribers=[{"imsi": "001010000000001+3", "apns": ["internet", "ims qci=5"]}])
+    provisioned = config(state_directory=str(tmp_path), subscribers=[{"imsi": "001010000000001", "count": 3, "apns": ["internet", "ims qci=5"]}])
     for _ in range(2):
         hss = Hss(provisioned, MemoryNetwork().transport("hss", host=HSS_ADDRESS.host), entropy=random.Random(1))
         await hss.start()
@@ -638,6 +638,20 @@ async def test_configured_subscribers_are_added_once(tmp_path: Path) -> None:
         assert not hss.is_ready()
     assert stored.sqn == 33
     assert (tmp_path / "subscribers.sqlite").exists()
+
+
+@pytest.mark.parametrize(("subscriber", "complaint"), [
+    ({"imsi": 1010000000001}, "subscribers.0.imsi: must be in quotes: these are digits, not a number"),
+    ({"imsi": "00101+5"}, "subscribers.0.imsi"),
+    ({"imsi": "001010000000001", "k": "12", "opc": TEST_OPC}, "subscribers.0: k: '12' is wrong; allowed: 32 hexadecimal digits"),
+    ({"imsi": "001010000000001", "apns": ["ims qci=900"]}, "subscribers.0: apns (ims qci): '900' is wrong; allowed: a whole number from 1 to 254"),
+    ({"imsi": "999999999999999", "count": 2}, "allowed: a range that stays within 15 digits"),
+    ({"imsi": "001010000000001", "colour": "red"}, "subscribers.0.colour: unknown key; allowed here: access_restriction, algorithm"),
+])
+def test_configuration_mistakes_say_where_and_what(subscriber: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        config(subscribers=[subscriber])
+    assert complaint in str(error.value)
 
 
 async def test_stop_before_start_and_twice() -> None:
