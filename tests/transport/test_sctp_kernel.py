@@ -78,6 +78,8 @@ class FakeSocket:
         self.options.append((level, option, value))
 
     def getsockopt(self, level: int, option: int, size: int = 0) -> int | bytes:
+        if option == kernel.SCTP_STATUS:
+            return kernel.STATUS.pack(5, 4, 1000, 0, 0, 7, 8, 0, 0, b"", 0, 4380, 10, 200, 1400)
         return bytes(size) if size else self.error
 
     def setblocking(self, flag: bool) -> None:
@@ -195,8 +197,11 @@ async def test_a_full_buffer_keeps_messages_until_there_is_room(fake: FakeSocket
     assert [data for data, _ in fake.sent] == [b"\0", b"\1", b"\2"]
 
 
-async def test_coming_up_tells_the_streams(fake: FakeSocket) -> None:
+async def test_status_and_coming_up_tell_the_streams(fake: FakeSocket) -> None:
     end = End(fake)
+    assert (end.association.outbound_streams, end.association.inbound_streams) == (8, 7)
+    assert end.association.status()["state"] == "ESTABLISHED"
+    assert end.association.status()["mtu"] == 1400
     fake.association_change(kernel.COMM_UP, 4, 9)
     await settle()
     assert end.association.outbound_streams == 4

@@ -44,6 +44,7 @@ STATES = {
     0: "EMPTY", 1: "CLOSED", 2: "COOKIE-WAIT", 3: "COOKIE-ECHOED", 4: "ESTABLISHED", 5: "SHUTDOWN-PENDING", 6: "SHUTDOWN-SENT",
     7: "SHUTDOWN-RECEIVED", 8: "SHUTDOWN-ACK-SENT",
 }
+SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
 MAX_MESSAGES_A_WAKE_UP = 64
 RECEIVE_OCTETS = 1 << 16
 SOCKET_BUFFER_OCTETS = 4 << 20
@@ -98,8 +99,6 @@ def configure(opened: socket.socket, settings: SctpSettings) -> None:
         (SCTP_DELAYED_SACK, SACK_INFO.pack(0, profile.sack_delay_ms, 2)),
     ):
         opened.setsockopt(SOL_SCTP, option, value)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_OCTETS)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_OCTETS)
     prepare(opened)
 
 
@@ -109,6 +108,11 @@ def prepare(opened: socket.socket) -> None:
     opened.setsockopt(SOL_SCTP, SCTP_RECVRCVINFO, 1)
     for kind in (SCTP_ASSOC_CHANGE, SCTP_SHUTDOWN_EVENT, SCTP_PARTIAL_DELIVERY_EVENT):
         opened.setsockopt(SOL_SCTP, SCTP_EVENT, EVENT.pack(0, kind, 1))
+    for forced, ordinary in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, forced, SOCKET_BUFFER_OCTETS)
+        except PermissionError:         # without CAP_NET_ADMIN net.core.[rw]mem_max is the limit, also of a user message's length
+            opened.setsockopt(socket.SOL_SOCKET, ordinary, SOCKET_BUFFER_OCTETS)
     opened.setblocking(False)
 
 
@@ -162,6 +166,8 @@ class KernelAssociation(EngineAssociation):
         self._socket = opened
         self._listener = listener
         self._awaits_room = False
+        status = STATUS.unpack(opened.getsockopt(SOL_SCTP, SCTP_STATUS, STATUS.size))
+        self.came_up(outbound_streams=status[6], inbound_streams=status[5])
         self._loop.add_reader(opened.fileno(), self._readable)
 
     def engine_send(self, data: bytes, stream: int, ppid: int) -> bool:
