@@ -43,6 +43,13 @@ def test_integers(runtime: ModuleType, low: int | None, high: int | None, extens
     assert node.decode(bytes.fromhex(octets)) == value
 
 
+def test_integer_in_a_gap_of_its_root_is_an_extension(runtime: ModuleType) -> None:
+    node = runtime.Integer(1, 181, True, ((1, 30), (40, 40), (181, 181)))
+    assert node.encode(40).hex() == "1380"
+    assert node.encode(35).hex() == "800123"
+    assert node.decode(bytes.fromhex("800123")) == 35
+
+
 def test_integer_beyond_its_bound_is_refused(runtime: ModuleType) -> None:
     node = runtime.Integer(0, 5, False)
     with pytest.raises(WireError):

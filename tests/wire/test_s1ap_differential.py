@@ -60,9 +60,9 @@ class RandomValues:
         if isinstance(kind, str):
             return self.value(TYPES[kind], depth + 1, kind)
         match kind:
-            case ("int", int(low), int(high), _):
+            case ("int", int(low), int(high), *_):
                 return self.random.choice((low, high, self.random.randint(low, high), self.random.randint(low, min(high, low + 300))))
-            case ("int", _, _, _):
+            case ("int", *_):
                 return self.random.randint(0, 1 << 20)
             case ("enum", root, added):
                 return self.random.choice(root + (added or ()))

@@ -44,8 +44,8 @@ class Builder:
                 self._built[kind] = self.node(self._types[kind], kind)
             return self._built[kind]
         match kind:
-            case ("int", low, high, extensible):
-                return runtime.Integer(low, high, extensible)
+            case ("int", low, high, extensible, *ranges):
+                return runtime.Integer(low, high, extensible, *ranges)
             case ("enum", root, added):
                 return runtime.Enumerated(root, added)
             case ("bool",):

@@ -358,15 +358,17 @@ def end_open(w: Writer, start: cython.Py_ssize_t) -> object:
 
 @cython.cclass
 class Integer(Node):
-    """``low`` None: unconstrained; ``high`` None: semi-constrained."""
+    """``low`` None: unconstrained; ``high`` None: semi-constrained. ``ranges``: the root where it has gaps; numbers in the gaps are extensions."""
 
+    ranges: tuple  # type: ignore[type-arg]
     low: object
     high: object
     extensible: cython.bint
     form: cython.int
     width: cython.int
 
-    def __init__(self, low: int | None, high: int | None, extensible: bool) -> None:
+    def __init__(self, low: int | None, high: int | None, extensible: bool, ranges: tuple[tuple[int, int], ...] = ()) -> None:
+        self.ranges = ranges
         self.low = low
         self.high = high
         self.extensible = extensible
@@ -388,6 +390,8 @@ class Integer(Node):
             w.octets_with_length(distance.to_bytes(max(1, (distance.bit_length() + 7) >> 3), "big"))
         else:
             inside: cython.bint = self.low <= value <= self.high  # type: ignore[operator]
+            if inside and self.ranges:
+                inside = any([low <= value <= high for low, high in self.ranges])  # noqa: C419 - Cython has no generators in C functions
             if self.extensible:
                 w.bits(0 if inside else 1, 1)
                 if not inside:

@@ -6,6 +6,7 @@ what the runtime needs is written once into plain tuples (``epc.wire.s1ap.tables
 ===========================================  =================================================================================
 ``"Name"``                                   a reference to a named type
 ``("int", low, high, extensible)``           INTEGER; a bound that is not there is ``None``
+``("int", low, high, True, ranges)``         extensible INTEGER whose root is not one range but these
 ``("enum", names, added)``                   ENUMERATED; ``added`` is ``None`` when it cannot be extended
 ``("bool",)``  ``("null",)``                 BOOLEAN, NULL
 ``("bits", low, high, extensible)``          BIT STRING with its size constraint
@@ -127,11 +128,18 @@ class Schema:
             return None, None, False
         return constraint.lb, constraint.ub, constraint.ext is not None
 
+    def _integer(self, constraint: Any) -> Type:
+        bounds = self._bounds(constraint)
+        if constraint is None or not bounds[2] or len(constraint.root) < 2:
+            return ("int", *bounds)
+        ranges = tuple((piece, piece) if isinstance(piece, int) else (piece.lb, piece.ub) for piece in constraint.root)
+        return ("int", *bounds, ranges)
+
     def _describe(self, entry: Any) -> Type:
         kind: str = entry.TYPE
         match kind:
             case "INTEGER":
-                return ("int", *self._bounds(entry._const_val))
+                return self._integer(entry._const_val)
             case "ENUMERATED":
                 return ("enum", tuple(entry._root), None if entry._ext is None else tuple(entry._ext))
             case "BOOLEAN":
