@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -74,7 +75,7 @@ class UeContext:
         self.early_nas: list[bytes] = []        # uplink messages that wait for the MME's identity of the UE
         self.inactivity: asyncio.TimerHandle | None = None
         self.last_activity = 0.0
-        self.dialogue = Dialogue(self.send)
+        self.dialogue = Dialogue(functools.partial(link.send, stream=stream))      # not self.send: that would be a reference cycle
         self.radio_dialogue = Dialogue(_nothing)
         self.slot = Slot(runner, procedures)
 

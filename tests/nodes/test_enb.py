@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -873,3 +874,26 @@ def test_wrong_configuration_is_refused(changes: dict[str, Any], complaint: str)
 def test_home_enodeb_has_28_bits() -> None:
     config = configuration(enb_id=0xABCDEF1, enb_type="home", cells=[{"cell_id": 0}])
     assert config.cell_identity(config.cells[0]) == 0xABCDEF1
+
+
+async def test_contexts_that_come_and_go_leave_no_cyclic_garbage() -> None:
+    async with running() as world:
+        ue = world.ue()
+
+        async def come_and_go(mme_id: int) -> None:
+            _, enb_id = await world.connected(ue, mme_id=mme_id)
+            world.mme.send(context_setup(mme_id, enb_id))
+            await world.mme.expect(InitialContextSetupResponse)
+            world.mme.send(release(mme_id, enb_id))
+            await world.mme.expect(UEContextReleaseComplete)
+            await asyncio.sleep(0.1)
+
+        await come_and_go(1)
+        gc.collect()
+        gc.disable()
+        try:
+            for mme_id in range(2, 22):
+                await come_and_go(mme_id)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
