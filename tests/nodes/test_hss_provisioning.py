@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from epc.hss.provisioning import (
+    COLUMNS,
     TEST_K,
     TEST_OPC,
     FieldError,
@@ -24,7 +26,7 @@ from epc.hss.provisioning import (
     write_open5gs,
     write_user_db,
 )
-from epc.hss.provisioning.fields import format_bit_rate, format_subscriber, parse_apn, parse_apns, parse_bit_rate, parse_imsi_range
+from epc.hss.provisioning.fields import format_apn, format_bit_rate, format_subscriber, parse_apn, parse_apns, parse_bit_rate, parse_imsi_range
 from epc.hss.store import Algorithm, ApnConfiguration, Subscriber
 from epc.security.eps_aka import next_sqn
 from epc.security.milenage import derive_opc
@@ -268,3 +270,10 @@ def test_foreign_formats_refuse_tuak() -> None:
     for write in (write_open5gs, write_user_db):
         with pytest.raises(ProvisioningError, match="tuak"):
             write([tuak], io.StringIO())
+
+
+def test_the_documentation_names_every_column_and_apn_option() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "subscribers.md").read_text()
+    assert [column for column in COLUMNS if f"`{column}`" not in text] == []
+    assert [option for option in format_apn(ApnConfiguration(context_id=1, apn="x", static_ipv4="1.2.3.4", static_ipv6="::1")).split()[1:]
+            if f"`{option.partition('=')[0]}=" not in text] == []
