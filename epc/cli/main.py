@@ -8,16 +8,17 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
+NODE = "epc.cli.node"
 COMMANDS = {
     "run": ("epc.cli.run", "run a scenario: all nodes in this process"),
     "lab": ("epc.cli.lab", "start the nodes of a topology or compose file as processes"),
     "ctl": ("epc.cli.ctl", "look into a running node, or tell it to do something"),
-    "mme": ("epc.cli.node", "run an MME"),
-    "hss": ("epc.cli.node", "run an HSS"),
-    "sgw": ("epc.cli.node", "run an SGW"),
-    "pgw": ("epc.cli.node", "run a PGW"),
-    "pcrf": ("epc.cli.node", "run a PCRF"),
-    "enb": ("epc.cli.node", "run an eNodeB with its phones"),
+    "mme": (NODE, "run an MME"),
+    "hss": (NODE, "run an HSS"),
+    "sgw": (NODE, "run an SGW"),
+    "pgw": (NODE, "run a PGW"),
+    "pcrf": (NODE, "run a PCRF"),
+    "enb": (NODE, "run an eNodeB with its phones"),
     "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),
     "config": ("epc.cli.config", "check a configuration file, print its JSON Schema"),
     "doctor": ("epc.cli.doctor", "what this host offers, and what to do about each lack"),
@@ -33,10 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, help_text) in COMMANDS.items():
-        if name == chosen:
-            importlib.import_module(module).register(commands)
-        else:
+        if name != chosen:
             commands.add_parser(name, help=help_text)
+        elif module == NODE:
+            importlib.import_module(module).register(commands, name)
+        else:
+            importlib.import_module(module).register(commands)
     options = parser.parse_args(arguments)
     from epc.node.config import ConfigError
 

@@ -17,14 +17,12 @@ from epc.transport.capture import PcapngCapture
 from epc.transport.sockets import SocketTransport
 
 
-def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    for name, kind in KINDS.items():
-        if name in commands.choices:
-            continue
-        parser = commands.add_parser(name, help=f"run: {kind.what}", description=kind.what)
-        parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML; `epclab config schema` tells what may stand in it")
-        parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="instead of the file's log.level")
-        parser.set_defaults(run=run, kind=name)
+def register(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
+    kind = KINDS[name]
+    parser = commands.add_parser(name, help=f"run: {kind.what}", description=kind.what)
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML; `epclab config schema` tells what may stand in it")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="instead of the file's log.level")
+    parser.set_defaults(run=run, kind=name)
 
 
 def run(options: argparse.Namespace) -> int:
