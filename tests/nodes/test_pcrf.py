@@ -361,8 +361,8 @@ async def test_views_are_plain_data(lab: Lab) -> None:
     views = {name: view() for name, view in pcrf.views().items()}
     assert views["sessions"] == [{
         "session_id": f"{PGW};1;{ALICE};internet", "imsi": ALICE, "apn": "internet", "pcef": PGW, "ipv4": "10.45.0.2", "ipv6": None,
-        "rat": "EUTRAN",
-        "policy": "home", "qci": 9, "arp": 8, "ambr_ul_bps": 10_000_000, "ambr_dl_bps": 100_000_000, "rules": ["web", "children"], "request_number": 0}]
+        "rat": "EUTRAN", "policy": "home", "qci": 9, "arp": 8, "ambr_ul_bps": 10_000_000, "ambr_dl_bps": 100_000_000,
+        "rules": ["web", "children"], "request_number": 0}]
     assert views["rules"] == ["slow", "voice", "web"]
     assert pcrf.is_ready()
 

@@ -107,6 +107,7 @@ class Table(NamedTuple):
     encoders: tuple[Callable[[Any], bytes], ...]
     by_key: dict[int, _Row]
     required: frozenset[str]
+    required_at: tuple[int, ...]                        # places in ``rows``
     repeated: tuple[str, ...]
     defaulted: tuple[str, ...]                          # optional, but not None unless it is said
     decoded: dict[tuple[bytes, bool], Any] | None       # recurring values, by octets and strictness
@@ -132,7 +133,8 @@ def _build(cls: type[Any]) -> Table:
     getter = attrgetter(*names)
     values: Callable[[Any], tuple[Any, ...]] = getter if len(names) > 1 else lambda instance: (getter(instance),)
     return Table(cls, rows, values, tuple(row.encode for row in rows), {row.definition.key: row for row in rows},
-                 frozenset(row.name for row in rows if row.required), tuple(row.name for row in rows if row.repeated),
+                 frozenset(row.name for row in rows if row.required), tuple(at for at, row in enumerate(rows) if row.required),
+                 tuple(row.name for row in rows if row.repeated),
                  tuple(field.name for field, row in zip(fields, rows, strict=True)
                        if not row.required and not row.repeated and field.default is not None),
                  {} if cls in _recurring else None, {} if cls in _recurring else None)
@@ -214,8 +216,9 @@ def encode_avps(instance: Group | FailedAvp) -> bytes:
         for value, encode in zip(values, table.encoders, strict=True):
             if value is not None:
                 parts.append(encode(value))
-        if None in values:
-            _check_required(table, values)
+        for at in table.required_at:
+            if values[at] is None:
+                raise WireError("a required AVP is None", ie=table.rows[at].definition.name)
         if instance.unknown:
             value = instance.unknown
             parts += [avp.encode() for avp in instance.unknown]
@@ -226,12 +229,6 @@ def encode_avps(instance: Group | FailedAvp) -> bytes:
         name = row.definition.name if row else "AVP"
         raise WireError(f"{name} cannot hold {value!r}", ie=name) from None
     return b"".join(parts)
-
-
-def _check_required(table: Table, values: tuple[Any, ...]) -> None:
-    for value, row in zip(values, table.rows, strict=True):
-        if value is None and row.required:
-            raise WireError("a required AVP is None", ie=row.definition.name)
 
 
 def decode_avps(table: Table, octets: bytes, offset: int, end: int, strict: bool, **header: int) -> Any:
