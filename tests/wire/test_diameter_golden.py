@@ -49,7 +49,7 @@ GOLDEN["capabilities exchange request"] = CapabilitiesExchangeRequest(
       00017f0000020000
     0000010a 40 00000c  # Vendor-Id
       00000000
-    0000010d 40 00000e  # Product-Name
+    0000010d 00 00000e  # Product-Name
       6570636c61620000
     00000109 40 00000c  # Supported-Vendor-Id
       000028af

@@ -24,24 +24,32 @@ class Entry(NamedTuple):
 
 
 # TS 29.272 table 7.3.1/1, TS 29.212 tables 5.3.0.1 and 5.4.0.1, TS 29.229 table 6.3.1: the M bit must not be set, or need not be.
-NOT_MANDATORY = frozenset("""
-    3GPP-Charging-Characteristics 3GPP-MS-TimeZone 3GPP-SGSN-MCC-MNC 3GPP-User-Location-Info
-    AIR-Flags AN-GW-Address AN-GW-Status AN-Trusted APN-Aggregate-Max-Bitrate-DL APN-Aggregate-Max-Bitrate-UL Active-Time
-    Allocation-Retention-Priority CLR-Flags Conditional-APN-Aggregate-Max-Bitrate Default-EPS-Bearer-QoS Default-QoS-Information Default-QoS-Name
-    Emergency-Info Emergency-Services Error-Diagnostic Event-Report-Indication External-Identifier Extended-APN-AMBR-DL Extended-APN-AMBR-UL
-    Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL Feature-List Feature-List-ID Flow-Direction
-    Flow-Information Flow-Label Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions Interworking-5GS-Indicator Last-UE-Activity-Time LIPA-Permission
-    MPS-Priority Maximum-UE-Availability-Time Monitoring-Event-Config-Status Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key
-    Mute-Notification NetLoc-Access-Support Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator PDN-Connection-Continuity PUR-Flags
-    Packet-Filter-Content Packet-Filter-Identifier Packet-Filter-Information Packet-Filter-Operation Packet-Filter-Usage Preferred-Data-Mode
-    Pre-emption-Capability Pre-emption-Vulnerability Priority-Level RAT-Type Redirect-Information Redirect-Support Resource-Allocation-Notification
-    Relay-Node-Indicator Routing-Filter Routing-IP-Address Routing-Rule-Definition Routing-Rule-Install Routing-Rule-Remove Rule-Failure-Code-Detail
-    SCEF-ID SCEF-Realm SIPTO-Permission Security-Parameter-Index Service-Gap-Time Subscribed-Periodic-RAU-TAU-Timer Subscribed-VSRVCC
-    Subscription-Data-Deletion Supported-Features Supported-Services TDF-Application-Identifier TDF-Information Third-Context-Identifier
-    Tunnel-Header-Filter Tunnel-Header-Length Tunnel-Information UDP-Source-Port UE-SRVCC-Capability UE-Usage-Type Usage-Monitoring-Information
-    Usage-Monitoring-Level Usage-Monitoring-Report Usage-Monitoring-Support User-CSG-Information User-Id VPLMN-LIPA-Allowed
-    eDRX-Cycle-Length
+NOT_MANDATORY_3GPP = frozenset("""
+    Active-Time Age-Of-Location-Information AIR-Flags Allocation-Retention-Priority AN-GW-Address AN-GW-Status AN-Trusted
+    APN-Aggregate-Max-Bitrate-DL APN-Aggregate-Max-Bitrate-UL Charging-Correlation-Indicator CLR-Flags Conditional-APN-Aggregate-Max-Bitrate
+    Current-Location-Retrieved Default-EPS-Bearer-QoS Default-QoS-Information Default-QoS-Name E-UTRAN-Cell-Global-Identity eDRX-Cycle-Length
+    Emergency-Info Emergency-Services EPS-Location-Information EPS-User-State Error-Diagnostic Event-Report-Indication Extended-APN-AMBR-DL
+    Extended-APN-AMBR-UL Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL External-Identifier
+    Feature-List Feature-List-ID Flow-Direction Flow-Information Flow-Label Geodetic-Information Geographical-Information
+    Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions ICS-Indicator IMS-Voice-Over-PS-Sessions-Supported Interworking-5GS-Indicator
+    Last-UE-Activity-Time LIPA-Permission Maximum-UE-Availability-Time MDT-User-Consent MME-Location-Information MME-User-State
+    Monitoring-Event-Config-Status Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key MPS-Priority Mute-Notification
+    NetLoc-Access-Support Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator Packet-Filter-Content Packet-Filter-Identifier
+    Packet-Filter-Information Packet-Filter-Operation Packet-Filter-Usage PDN-Connection-Continuity Pre-emption-Capability
+    Pre-emption-Vulnerability Preferred-Data-Mode Priority-Level PUR-Flags RAT-Type Redirect-Information Redirect-Support Relay-Node-Indicator
+    Resource-Allocation-Notification Routing-Filter Routing-IP-Address Routing-Rule-Definition Routing-Rule-Install Routing-Rule-Remove
+    Rule-Failure-Code-Detail SCEF-ID SCEF-Realm Security-Parameter-Index Service-Gap-Time SIPTO-Permission Sponsor-Identity
+    Subscribed-Periodic-RAU-TAU-Timer Subscribed-VSRVCC Subscription-Data-Deletion Supported-Features Supported-Services
+    TDF-Application-Identifier TDF-Information Third-Context-Identifier Tracking-Area-Identity Tunnel-Header-Filter Tunnel-Header-Length
+    Tunnel-Information UDP-Source-Port UE-SRVCC-Capability UE-Usage-Type Usage-Monitoring-Information Usage-Monitoring-Level
+    Usage-Monitoring-Report Usage-Monitoring-Support User-CSG-Information User-Id VPLMN-LIPA-Allowed
 """.split())  # noqa: SIM905
+
+# RFC 6733 clause 4.5: likewise.
+NOT_MANDATORY_IETF = frozenset({"Error-Message", "Error-Reporting-Host", "Firmware-Revision", "Product-Name"})
+
+# TS 29.214 table 5.3.0.1: the source leaves the M bit out.
+MANDATORY_3GPP = frozenset({"Access-Network-Charging-Address"})
 
 # RFC 6733 clauses 4.3.1, 6.3 to 6.7 and TS 29.272 clause 7.3: identities, which the source lists as octet or UTF-8 strings.
 IDENTITIES = frozenset("""
@@ -70,7 +78,8 @@ def entries() -> list[Entry]:
                 avp_type = "DiameterIdentity"
             elif name in FILTER_RULES:
                 avp_type = "IPFilterRule"
-            mandatory = bool(entry.get("mandatory")) and not (vendor_id and name in NOT_MANDATORY)
+            mandatory = bool(entry.get("mandatory")) and name not in (NOT_MANDATORY_3GPP if vendor_id else NOT_MANDATORY_IETF)
+            mandatory |= bool(vendor_id) and name in MANDATORY_3GPP
             found[vendor_id, code] = Entry(name, code, vendor_id, avp_type, mandatory)
     return [found[key] for key in sorted(found)]
 
