@@ -8,17 +8,15 @@ from pydantic import Field, field_validator, model_validator
 
 from epc.node import NodeConfig, Section
 from epc.node.config import Host, PlmnDigits, Port, Seconds
-from epc.peer.diameter import LAB_TIMERS, PeerTimers
-from epc.peer.gtpc import GtpcTimers
+from epc.node.diameter import DiameterPatience, DiameterPeer
+from epc.node.gtpc import GtpcSettings
 from epc.peer.timer import Timer
 from epc.security.nas_algorithms import Eea, Eia
-from epc.transport.diameter import PeerConfig
-from epc.transport.interface import Address, Carrier
+from epc.transport.interface import Address
 from epc.wire import nas
 
 S1AP_PORT = 36412
 GTPC_PORT = 2123
-DIAMETER_PORT = 3868
 Octet = Annotated[int, Field(ge=0, le=0xFF)]
 TwoOctets = Annotated[int, Field(ge=0, le=0xFFFF)]
 
@@ -91,33 +89,13 @@ class PdnGateway(Section):
         return host
 
 
-class HssPeer(Section):
-    """An HSS or Diameter agent to connect to; several are tried in this order."""
-
-    host: Host
-    port: Port = DIAMETER_PORT
-    carrier: Literal["tcp", "sctp"] = "tcp"
-    identity: str = Field(default="", description="the Origin-Host it must have; empty: any")
-    default_route: bool = Field(default=False, description="an agent that takes what is for nobody else")
-
-    @property
-    def peer(self) -> PeerConfig:
-        return PeerConfig(
-            address=Address(self.host, self.port), host=self.identity, carrier=Carrier(self.carrier), is_default_route=self.default_route)
-
-
-class S6aConfig(Section):
-    peers: Annotated[tuple[HssPeer, ...], Field(min_length=1)]
+class S6aConfig(DiameterPatience):
+    peers: Annotated[tuple[DiameterPeer, ...], Field(min_length=1)]
     host: Host | None = Field(default=None, description="local address of the connections; default: the system's choice")
     origin_host: str | None = Field(default=None, description="default: the MME's name after TS 23.003 clause 19.4.2.4")
     origin_realm: str | None = Field(default=None, description="default: the realm of the first GUMMEI's PLMN")
     destination_realm: str | None = Field(default=None, description="default: the realm of the IMSI's home PLMN")
-    timers: Literal["lab", "3gpp"] = Field(default="lab", description="3gpp: the RFCs' watchdog and reconnection times, half a minute each")
     tx_s: Seconds = Field(default=5.0, description="how long an answer is awaited")
-
-    @property
-    def peer_timers(self) -> PeerTimers:
-        return LAB_TIMERS if self.timers == "lab" else PeerTimers()
 
 
 class SecurityConfig(Section):
@@ -135,16 +113,6 @@ class SecurityConfig(Section):
     @property
     def eia_preference(self) -> tuple[Eia, ...]:
         return tuple([Eia[name] for name in self.integrity])
-
-
-class GtpConfig(Section):
-    t3_response_s: Seconds = Field(default=3.0, description="time to an answer, T3-RESPONSE (TS 29.274 clause 7.6)")
-    n3_requests: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="how often a request is sent in all, N3-REQUESTS")
-    echo_interval_s: Annotated[float, Field(ge=60)] | None = Field(default=60.0, description="null: no Echo Requests")
-
-    @property
-    def timers(self) -> GtpcTimers:
-        return GtpcTimers(t3_response=Timer("T3-RESPONSE", self.t3_response_s, self.n3_requests - 1), echo_interval_s=self.echo_interval_s)
 
 
 class TimerConfig(Section):
@@ -200,7 +168,7 @@ class MmeConfig(NodeConfig):
     pgws: Annotated[tuple[PdnGateway, ...], Field(min_length=1)]
     relative_capacity: Octet = 255
     security: SecurityConfig = SecurityConfig()
-    gtp: GtpConfig = GtpConfig()
+    gtp: GtpcSettings = GtpcSettings()
     timers: TimerConfig = TimerConfig()
     network_name: NetworkNameConfig | None = None
     ims_voice_over_ps: bool = Field(default=False, description="the EPS network feature support that phones are told")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from epc.transport.interface import Address
 from epc.transport.sctp.settings import PROFILES, Engine, SctpSettings, Wire
@@ -39,10 +39,18 @@ class HostField:
     """Marks a field that holds a host, so that names can be resolved before a node sees them."""
 
 
+def _quoted(value: object) -> object:
+    """YAML reads 001010000000001 as an octal number."""
+    if isinstance(value, int):
+        raise ValueError("must be in quotes: these are digits, not a number")
+    return value
+
+
 Host = Annotated[str, AfterValidator(_host), HostField()]
 Port = Annotated[int, Field(ge=1, le=65535)]
-PlmnDigits = Annotated[str, StringConstraints(pattern=r"^\d{5,6}$")]
-ImsiDigits = Annotated[str, StringConstraints(pattern=r"^\d{6,15}$")]
+Digits = Annotated[str, BeforeValidator(_quoted)]
+PlmnDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{5,6}$")]
+ImsiDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{6,15}$")]
 Seconds = Annotated[float, Field(gt=0)]
 
 

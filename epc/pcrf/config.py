@@ -9,14 +9,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from epc.node import NodeConfig, Section
-from epc.node.config import Host, Port
-from epc.peer.diameter import LAB_TIMERS, PeerTimers
-from epc.transport.diameter import ListenConfig, PeerConfig
-from epc.transport.interface import Address, Carrier
+from epc.node.config import Digits
+from epc.node.diameter import DiameterServer
 from epc.wire.diameter import RatType
 from epc.wire.diameter.gx import EventTrigger
 
-DIAMETER_PORT = 3868
 GBR_QCIS = frozenset({1, 2, 3, 4, 65, 66, 67, 71, 72, 73, 74, 75, 76})     # TS 23.203 table 6.1.7
 MAXIMUM_BPS = 0xFFFFFFFF                                                    # what Max-Requested-Bandwidth can say
 
@@ -32,57 +29,12 @@ def _bit_rate(value: object) -> object:
     return round(float(match[1]) * _FACTORS[match[2]]) if match else value
 
 
-def _quoted(value: object) -> object:
-    """YAML reads 001010000000001 as an octal number."""
-    if isinstance(value, int):
-        raise ValueError("must be in quotes: these are digits, not a number")
-    return value
-
-
 BitRate = Annotated[int, BeforeValidator(_bit_rate), Field(ge=0, le=MAXIMUM_BPS)]
 Qci = Annotated[int, Field(ge=1, le=254)]
-ImsiPattern = Annotated[str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d{1,15}$|^\d{0,14}\*$")]
+ImsiPattern = Annotated[Digits, StringConstraints(pattern=r"^\d{1,15}$|^\d{0,14}\*$")]
 RuleName = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 # TS 29.214 clause 5.3.8 as used by TS 29.212 clause 5.4.2: permit, direction out, as the downlink packet looks
 FlowDescription = Annotated[str, StringConstraints(pattern=r"^permit out (ip|\d{1,3}) from \S.* to \S.*$")]
-
-
-class DiameterListen(Section):
-    """Where PDN gateways and agents connect to."""
-
-    host: Host
-    port: Port = DIAMETER_PORT
-    carrier: Literal["tcp", "sctp"] = "tcp"
-
-    @property
-    def listen(self) -> ListenConfig:
-        return ListenConfig(address=Address(self.host, self.port), carrier=Carrier(self.carrier))
-
-
-class DiameterPeer(Section):
-    """A PDN gateway or agent that this PCRF connects to by itself."""
-
-    host: Host
-    port: Port = DIAMETER_PORT
-    carrier: Literal["tcp", "sctp"] = "tcp"
-    identity: str = Field(default="", description="the Origin-Host it must have; empty: any")
-    default_route: bool = Field(default=False, description="an agent that takes what is for nobody else")
-
-    @property
-    def peer(self) -> PeerConfig:
-        return PeerConfig(
-            address=Address(self.host, self.port), host=self.identity, carrier=Carrier(self.carrier), is_default_route=self.default_route)
-
-
-class GxConfig(Section):
-    listen: tuple[DiameterListen, ...] = (DiameterListen(host="127.0.0.1"),)
-    peers: tuple[DiameterPeer, ...] = ()
-    accept_unknown_peers: bool = Field(default=True, description="serve whoever connects, not only those under peers")
-    timers: Literal["lab", "3gpp"] = Field(default="lab", description="3gpp: the RFCs' watchdog and reconnection times, half a minute each")
-
-    @property
-    def peer_timers(self) -> PeerTimers:
-        return LAB_TIMERS if self.timers == "lab" else PeerTimers()
 
 
 class Arp(Section):
@@ -187,7 +139,7 @@ class PolicyBook(Section):
 class PcrfConfig(NodeConfig):
     origin_host: str = Field(min_length=1, description="Diameter identity, e.g. pcrf.epc.mnc001.mcc001.3gppnetwork.org")
     origin_realm: str = Field(min_length=1, description="e.g. epc.mnc001.mcc001.3gppnetwork.org")
-    gx: GxConfig = GxConfig()
+    gx: DiameterServer = DiameterServer()
     policy: PolicyBook = PolicyBook()
     policy_file: Path | None = Field(default=None, description="a YAML file with the keys of policy, read at start and by ctl reload_policy")
 
