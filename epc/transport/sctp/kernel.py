@@ -16,7 +16,7 @@ from typing import NamedTuple
 from epc.transport.interface import Address, Association
 from epc.transport.sctp.association import EngineAssociation
 from epc.transport.sctp.settings import SctpSettings
-from epc.transport.tapping import TapPoint
+from epc.transport.tapping import UNSPECIFIED, TapPoint, source_host
 
 SOL_SCTP = 132
 SCTP_RTOINFO, SCTP_ASSOCINFO, SCTP_INITMSG, SCTP_NODELAY = 0, 1, 2, 3
@@ -139,10 +139,15 @@ class KernelListener:
         for _ in range(MAX_MESSAGES_A_WAKE_UP):
             try:
                 accepted, _ = self._socket.accept()
-                prepare(accepted)
             except OSError:
-                return                  # none waits, or the one that did has gone
-            self.present(KernelAssociation(accepted, self._settings, self._tap_point, listener=self))
+                return                  # none waits
+            try:
+                prepare(accepted)
+                association = KernelAssociation(accepted, self._settings, self._tap_point, listener=self)
+            except OSError:
+                accepted.close()        # the peer has gone already
+            else:
+                self.present(association)
 
     def present(self, association: KernelAssociation) -> None:
         self._loop.call_soon(self._accept, association)
@@ -159,10 +164,10 @@ class KernelAssociation(EngineAssociation):
     def __init__(
         self, opened: socket.socket, settings: SctpSettings, tap_point: TapPoint, *, listener: KernelListener | None = None,
     ) -> None:
-        super().__init__(
-            asyncio.get_running_loop(), tap_point, settings,
-            local=Address(*opened.getsockname()[:2]), remote=Address(*opened.getpeername()[:2]),
-        )
+        local, remote = Address(*opened.getsockname()[:2]), Address(*opened.getpeername()[:2])
+        if local.host in UNSPECIFIED:
+            local = Address(source_host(remote.host), local.port)
+        super().__init__(asyncio.get_running_loop(), tap_point, settings, local=local, remote=remote)
         self._socket = opened
         self._listener = listener
         self._awaits_room = False
