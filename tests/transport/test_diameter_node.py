@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import Awaitable, Callable
 
@@ -653,6 +654,52 @@ async def test_tap_sees_every_message(lab: Lab) -> None:
     sent = [diameter.decode_header(packet.payload).command_code for packet in seen if packet.direction is Direction.SENT]
     assert sent == [257, 321, 282]
     assert {packet.interface for packet in seen} == {"S6a"}
+
+
+async def test_mutants_are_answered_or_end_the_connection_and_everybody_else_is_served(lab: Lab) -> None:
+    await lab.hss(purged)
+    mme = await lab.mme(HSS)
+    await lab.connected(mme)
+    chance = random.Random(7)
+    good = diameter.encode(s6a.PurgeUeRequest(
+        session_id="raw;1;1", origin_host=f"raw.{REALM}", origin_realm=REALM, destination_realm=REALM, user_name="001010123456789"),
+        hop_by_hop=10, end_to_end=77)
+    outcomes = set()
+    for _ in range(60):
+        raw = RawPeer()
+        await raw.connect(lab)
+        await raw.introduce()
+        raw.messages()
+        mutant = bytearray(good)
+        for _ in range(chance.randint(1, 3)):
+            mutant[chance.randrange(len(mutant))] = chance.randrange(256)
+        raw.stream.send(bytes(mutant))
+        await asyncio.sleep(0.1)
+        outcomes.add("closed" if raw.closed is not None else "answered" if raw.received else "waits for more")
+        raw.stream.close()
+        await asyncio.sleep(0.1)
+    assert {"closed", "answered"} <= outcomes
+    assert isinstance((await mme.request(purge(mme), timer=TX)).message, s6a.PurgeUeAnswer)
+    assert mme.peers()[0].state == "I-Open"
+
+
+async def test_exchanges_leave_no_cyclic_garbage(lab: Lab) -> None:
+    async def serve(packet: Packet) -> Message:
+        await asyncio.sleep(0)
+        return purged(packet)
+
+    await lab.hss(serve)
+    mme = await lab.mme(HSS)
+    await lab.connected(mme)
+    await mme.request(purge(mme), timer=TX)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            await mme.request(purge(mme), timer=TX)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_t_bit_is_the_fourth() -> None:
