@@ -10,7 +10,22 @@ import json
 import pathlib
 from typing import NamedTuple
 
-ATTRIBUTION = "Derived from python-diameter (https://github.com/mensonen/diameter), MIT License, Copyright (c) 2023 Mikko Mensonen"
+SOURCE = "python-diameter, https://github.com/mensonen/diameter"
+LICENSE = """MIT License
+
+Copyright (c) 2023 Mikko Mensonen
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files \
+(the "Software"), to deal in the Software without restriction, including without limitation the rights to use, copy, modify, merge, \
+publish, distribute, sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is furnished to do so, \
+subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF \
+MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE \
+FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION \
+WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
 VENDORS = {0: "IETF", 10415: "3GPP", 13019: "ETSI"}
 DESTINATION = pathlib.Path(__file__).with_name("dictionary.json")
 
@@ -86,7 +101,7 @@ def entries() -> list[Entry]:
 
 def main() -> None:
     lines = ",\n".join(json.dumps([e.name, e.code, e.vendor_id, e.type, int(e.mandatory)]) for e in entries())
-    head = json.dumps({"source": ATTRIBUTION, "columns": ["name", "code", "vendor_id", "type", "mandatory"]})
+    head = json.dumps({"source": SOURCE, "license": LICENSE, "columns": ["name", "code", "vendor_id", "type", "mandatory"]})
     DESTINATION.write_text(f'{head[:-1]}, "avps": [\n{lines}\n]}}\n')
 
 
