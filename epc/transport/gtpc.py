@@ -192,9 +192,9 @@ class GtpcEndpoint:
         self._flush()
 
     def _wake(self) -> None:
-        self._alarm = None
-        if self._loop is not None:
-            self.machine.timer(self._loop.time())
+        alarm, self._alarm = self._alarm, None
+        if self._loop is not None and alarm is not None:
+            self.machine.timer(max(self._loop.time(), alarm.when()))        # the loop may ring a clock's tick too early
             self._flush()
 
     def _flush(self) -> None:
