@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 
 import async_solipsism
+import async_solipsism.selector
 import pytest
+
+
+class CeilingClock(async_solipsism.clock.Clock):  # type: ignore[misc]
+    """Rounds up, so that no timer rings before its time: one that re-arms itself for a fraction of a tick would ring for ever."""
+
+    def advance(self, delta: float) -> None:
+        self._ticks += max(1, math.ceil(round(delta / self._resolution, 3)))
+
+
+async_solipsism.selector.Clock = CeilingClock
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
