@@ -37,7 +37,10 @@ def run_attach(options: argparse.Namespace) -> int:
 
     from epc.lab.bench import measure_attach
     from epc.lab.processes import StartFailed
+    from epc.node.config import LogConfig
+    from epc.node.log import configure_logging
 
+    configure_logging(LogConfig(level="error"))
     try:
         cost = uvloop.run(measure_attach(ues=options.ues, concurrency=options.concurrency, directory=options.out))
     except StartFailed as error:

@@ -101,12 +101,12 @@ def bench_nodes(ues: int, network: str) -> dict[str, dict[str, Any]]:
     return {
         "hss": node(
             "hss", 5, origin_host=f"hss.{REALM}", origin_realm=REALM, s6a={"listen": [{"host": hss}]},
-            subscribers=[{"imsi": f"{FIRST_IMSI}+{ues}", "apns": ["internet"], **TEST_SIM}],
+            subscribers=[{"imsi": FIRST_IMSI, "count": ues, "apns": ["internet"], **TEST_SIM}],
         ),
         "pcrf": node("pcrf", 6, origin_host=f"pcrf.{REALM}", origin_realm=REALM, gx={"listen": [{"host": pcrf}]}),
         "pgw": node(
-            "pgw", 4, s5c={"host": pgw}, s5u={"host": pgw}, gx={"peers": [{"host": pcrf}]}, origin_host=f"pgw.{REALM}", origin_realm=REALM,
-            apns=[{"name": "internet", "pool": "10.32.0.0/11", "sgi": {"kind": "in_process"}}],
+            "pgw", 4, s5c={"host": pgw}, s5u={"host": pgw}, gx={"peers": [{"host": pcrf}], "origin_realm": REALM},
+            apns={"internet": {"ipv4_pool": "10.32.0.0/11"}}, sgi_hosts="in_process",
         ),
         "sgw": node("sgw", 3, s11={"host": sgw}, s5c={"host": sgw}, s1u={"host": sgw}, s5u={"host": sgw}),
         "mme": node(
