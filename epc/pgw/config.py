@@ -1,0 +1,109 @@
+"""The PGW's configuration file."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from epc.dataplane.hosts import HostKind
+from epc.node import NodeConfig, Section
+from epc.node.config import Host, Port, Seconds
+from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
+from epc.peer.diameter import LAB_TIMERS, PeerTimers
+from epc.peer.timer import Timer
+from epc.transport.diameter import PeerConfig
+from epc.transport.interface import Address, Carrier
+
+DIAMETER_PORT = 3868
+
+
+class ApnConfig(Section):
+    """One data network: the addresses that phones get in it, and what they are told about it."""
+
+    ipv4_pool: IPv4Network = Field(description="phones get addresses from here, all but the first, the last and the reserved ones")
+    reserved: tuple[IPv4Address, ...] = Field(default=(), description="addresses of the pool that no phone gets, such as a gateway's")
+    dns: Annotated[tuple[IPv4Address, ...], Field(max_length=2)] = (IPv4Address("8.8.8.8"), IPv4Address("8.8.4.4"))
+    mtu_octets: Annotated[int, Field(ge=576, le=65535)] = 1400
+    server: IPv4Interface | None = Field(
+        default=None, description="a server on SGi that answers ping and echoes UDP datagrams at port 7; must be outside the pool")
+
+    @field_validator("ipv4_pool")
+    @classmethod
+    def _has_room(cls, pool: IPv4Network) -> IPv4Network:
+        if pool.num_addresses < 4:
+            raise ValueError("a pool needs a prefix of 30 bits or fewer")
+        return pool
+
+    @model_validator(mode="after")
+    def _check(self) -> ApnConfig:
+        if self.server is not None and self.server.ip in self.ipv4_pool:
+            raise ValueError(f"server: {self.server.ip} is an address of the pool")
+        for address in self.reserved:
+            if address not in self.ipv4_pool:
+                raise ValueError(f"reserved: {address} is not in the pool")
+        return self
+
+
+class GxPeer(Section):
+    """A PCRF or Diameter agent to connect to; several are tried in this order."""
+
+    host: Host
+    port: Port = DIAMETER_PORT
+    carrier: Literal["tcp", "sctp"] = "tcp"
+    identity: str = Field(default="", description="the Origin-Host it must have; empty: any")
+    default_route: bool = Field(default=False, description="an agent that takes what is for nobody else")
+
+    @property
+    def peer(self) -> PeerConfig:
+        return PeerConfig(
+            address=Address(self.host, self.port), host=self.identity, carrier=Carrier(self.carrier), is_default_route=self.default_route)
+
+
+class GxConfig(Section):
+    """The policy interface (TS 29.212). Without this section the PGW grants what the HSS subscribed."""
+
+    peers: Annotated[tuple[GxPeer, ...], Field(min_length=1)]
+    host: Host | None = Field(default=None, description="local address of the connections; default: the system's choice")
+    origin_host: str | None = Field(default=None, description="default: the node's name in the origin realm")
+    origin_realm: str
+    destination_realm: str | None = Field(default=None, description="default: the origin realm")
+    timers: Literal["lab", "3gpp"] = Field(default="lab", description="3gpp: the RFCs' watchdog and reconnection times, half a minute each")
+    tx_s: Seconds = Field(default=3.0, description="how long an answer is awaited")
+    on_failure: Literal["terminate", "continue"] = Field(
+        default="terminate", description="no PCRF, or a silent one: refuse the session, or grant what the HSS subscribed")
+
+    @property
+    def peer_timers(self) -> PeerTimers:
+        return LAB_TIMERS if self.timers == "lab" else PeerTimers()
+
+    @property
+    def tx(self) -> Timer:
+        return Timer("Tx", self.tx_s)
+
+
+class PgwConfig(NodeConfig):
+    s5c: GtpcInterface
+    s5u: GtpuInterface
+    apns: Annotated[dict[str, ApnConfig], Field(min_length=1)]
+    gx: GxConfig | None = None
+    gtp: GtpcSettings = GtpcSettings()
+    sgi_hosts: HostKind = Field(default=HostKind.AUTO, description="where the servers on SGi live: auto, namespace or in_process")
+
+    @model_validator(mode="after")
+    def _check(self) -> PgwConfig:
+        pools = [(name, apn.ipv4_pool) for name, apn in self.apns.items()]
+        for index, (name, pool) in enumerate(pools):
+            for other, other_pool in pools[:index]:
+                if pool.overlaps(other_pool):
+                    raise ValueError(f"apns.{name}.ipv4_pool: overlaps that of {other}")
+        return self
+
+    def apn(self, name: str) -> tuple[str, ApnConfig] | None:
+        """The APN's configured name and settings; the operator identifier that a MME may append does not matter (TS 23.003 clause 9.1)."""
+        network_identifier = name.lower().split(".mnc", 1)[0]
+        for configured, apn in self.apns.items():
+            if configured.lower() == network_identifier:
+                return configured, apn
+        return None

@@ -1,0 +1,42 @@
+"""What the PGW knows of a PDN connection (TS 23.401 table 5.7.4-1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address
+
+from epc.dataplane.rules import FTeid
+from epc.pgw.address_pool import AddressPool
+from epc.pgw.policy import Policy
+from epc.transport.interface import Address
+from epc.wire.diameter.policy import ChargingRuleDefinition
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PolicySession:
+    """The IP-CAN session with the PCRF (TS 29.212 clause 4.5.1)."""
+
+    session_id: str                     # allocated by the PGW
+    next_request_number: int = 0        # CC-Request-Number
+    is_open: bool = False               # the PCRF has it, or may have it
+    pcrf: str | None = None             # its Origin-Host, once it has answered
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PdnSession:
+    imsi: str
+    msisdn: str | None
+    ebi: int                            # of the default bearer
+    apn: str
+    pool: AddressPool
+    ue_address: IPv4Address
+    policy: Policy
+    sgw: Address
+    s5c_sgw_teid: int                   # t2, learned from the SGW's Create Session Request
+    s5u_sgw: FTeid                      # t3, learned likewise
+    s5c_pgw_teid: int = 0               # t4, allocated by the PGW
+    s5u_pgw: FTeid                      # t5, allocated by the PGW
+    charging_id: int
+    session_id: int = 0                 # of the rules in the forwarder
+    gx: PolicySession | None = None
+    rules: dict[bytes, ChargingRuleDefinition] = field(default_factory=dict)        # by Charging-Rule-Name

@@ -1,0 +1,131 @@
+"""Create Session: an address, the PCRF's decision and a tunnel for a PDN connection (step 7 of the Attach)."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from epc.dataplane.rules import FTeid, Interface
+from epc.node.gtpc import GtpReject, answering
+from epc.peer.gtpc import RequestReceived
+from epc.pgw import gx
+from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
+from epc.pgw.context import PdnSession, PolicySession
+from epc.pgw.policy import Policy, bind
+from epc.pgw.protocol_configuration import answer_options
+from epc.procedure import Reject, procedure, step
+from epc.transport.gtpc import GTPC_PORT
+from epc.transport.interface import Address
+from epc.wire.diameter.groups import TerminationCause
+from epc.wire.diameter.policy import ChargingRuleReport
+from epc.wire.gtpv2 import (
+    BearerContextCreated,
+    BearerContextToBeCreated,
+    Cause,
+    CauseValue,
+    CreateSessionRequest,
+    CreateSessionResponse,
+    Fteid,
+    InterfaceType,
+    Paa,
+    PdnType,
+    conditional_ie_missing,
+)
+
+if TYPE_CHECKING:
+    from epc.pgw.node import Pgw
+
+_ACCEPTED = Cause(value=CauseValue.REQUEST_ACCEPTED)
+_ONLY_IPV4 = Cause(value=CauseValue.NEW_PDN_TYPE_DUE_TO_NETWORK_PREFERENCE)
+
+
+@procedure(spec="TS 23.401 clause 5.3.2.1 steps 13 to 15, TS 29.274 clause 7.2.1", starts_on=CreateSessionRequest)
+async def create_session(pgw: Pgw, received: RequestReceived) -> None:
+    request = received.message
+    assert isinstance(request, CreateSessionRequest)
+    async with answering(pgw.s5, received, lambda: request.sender_fteid.teid), AsyncExitStack() as undo:
+        #  7 may this UE have it
+        found = pgw.config.apn(request.apn)
+        if found is None:
+            raise Reject(CauseValue.MISSING_OR_UNKNOWN_APN, f"no APN {request.apn!r}")
+        apn, settings = found
+        wanted = request.bearer_contexts_to_be_created[0]
+        imsi, s5u_sgw, cause = _checked(request, wanted)
+        former = pgw.sessions.get((imsi, wanted.ebi))
+        if former is not None:                                      # TS 29.274 clause 7.2.1: the new PDN connection takes its place
+            pgw.remove(former, TerminationCause.DIAMETER_LOGOUT)
+
+        #  7 an address
+        step(7, "address")
+        pool = pgw.pools[apn]
+        ue_address = _allocate(pool, request)
+        undo.callback(pool.release, ue_address)
+
+        #  7 the PCRF's decision
+        step(7, "policy")
+        policy = Policy(qos=wanted.bearer_qos, ambr=request.ambr)
+        session = PdnSession(
+            imsi=imsi, msisdn=request.msisdn, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address, policy=policy,
+            sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid, s5u_sgw=s5u_sgw,
+            s5u_pgw=pgw.forwarder.allocate_f_teid(Interface.ACCESS), charging_id=pgw.next_charging_id(),
+        )
+        failed: tuple[ChargingRuleReport, ...] = ()
+        if pgw.gx is not None:
+            session.gx = PolicySession(session_id=pgw.gx.new_session_id())
+            undo.callback(pgw.end_policy, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
+            decision = await gx.open_ip_can_session(pgw, session.gx, request, apn, ue_address, policy)
+            if decision is not None:
+                session.policy = policy.with_decision(decision.default_eps_bearer_qos, decision.qos_information)
+                session.rules, failed = bind(session.policy, decision.charging_rule_install)
+
+        #  7 tunnels
+        step(7, "tunnels")
+        pgw.install(session)
+        undo.pop_all()
+        pgw.s5.respond(
+            received,
+            CreateSessionResponse(
+                cause=cause, pgw_fteid=Fteid.at(InterfaceType.S5_S8_PGW_GTP_C, session.s5c_pgw_teid, pgw.config.s5c.host),
+                paa=Paa(pdn_type=PdnType.IPV4, ipv4=ue_address), apn_restriction=0, ambr=session.policy.ambr,
+                pco=answer_options(request.pco, settings), epco=answer_options(request.epco, settings),
+                bearer_contexts_created=(
+                    BearerContextCreated(
+                        ebi=wanted.ebi, cause=_ACCEPTED, charging_id=session.charging_id,
+                        s5u_pgw_fteid=Fteid.at(InterfaceType.S5_S8_PGW_GTP_U, session.s5u_pgw.teid, session.s5u_pgw.address),
+                        bearer_qos=None if session.policy.qos == wanted.bearer_qos else session.policy.qos,
+                    ),
+                ),
+                recovery=pgw.s5.restart_counter,
+            ),
+            session.s5c_sgw_teid,
+        )
+        if failed:
+            pgw.runner.start(gx.report_rules, pgw, session, failed)
+
+
+def _checked(request: CreateSessionRequest, wanted: BearerContextToBeCreated) -> tuple[str, FTeid, Cause]:
+    """IMSI, the SGW's user tunnel, and the cause to accept with; only IPv4 is served."""
+    if request.imsi is None:
+        raise GtpReject(conditional_ie_missing(CreateSessionRequest, "imsi"))
+    if wanted.s5u_sgw_fteid is None:
+        raise GtpReject(conditional_ie_missing(BearerContextToBeCreated, "s5u_sgw_fteid"))
+    pdn_type = request.pdn_type if request.pdn_type is not None else request.paa.pdn_type if request.paa is not None else PdnType.IPV4
+    if pdn_type not in (PdnType.IPV4, PdnType.IPV4V6):
+        raise Reject(CauseValue.PREFERRED_PDN_TYPE_NOT_SUPPORTED, f"PDN type {pdn_type!r}")
+    s5u_sgw = FTeid(teid=wanted.s5u_sgw_fteid.teid, address=wanted.s5u_sgw_fteid.host)
+    return request.imsi, s5u_sgw, _ACCEPTED if pdn_type == PdnType.IPV4 else _ONLY_IPV4
+
+
+def _allocate(pool: AddressPool, request: CreateSessionRequest) -> IPv4Address:
+    """The subscription's address if it has one, else the next of the pool."""
+    static = request.paa.ipv4 if request.paa is not None else None
+    try:
+        if static is not None and int(static):
+            pool.take(static)
+            return static
+        return pool.allocate()
+    except PoolEmpty:
+        raise Reject(CauseValue.ALL_DYNAMIC_ADDRESSES_ARE_OCCUPIED, f"the pool of {request.apn} is empty") from None
+    except AddressTaken:
+        raise Reject(CauseValue.REQUEST_REJECTED, f"the static address {static} is in use or not in the pool of {request.apn}") from None

@@ -1,0 +1,152 @@
+"""The PGW's side of Gx: Credit-Control at the start and end of a session, what the PCRF asks for in between (TS 29.212 clause 4.5)."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from epc.peer.diameter import PeerUnavailable
+from epc.peer.timer import TimerExpired
+from epc.pgw.context import PdnSession, PolicySession
+from epc.pgw.policy import Policy, arp_group
+from epc.procedure import Reject, procedure
+from epc.wire import diameter
+from epc.wire.diameter import DiameterError, ResultCode
+from epc.wire.diameter.groups import RatType, SubscriptionId, SubscriptionIdType, TerminationCause, UserEquipmentInfo, UserEquipmentInfoType
+from epc.wire.diameter.gx import (
+    CcRequestType,
+    CreditControlAnswer,
+    CreditControlRequest,
+    IpCanType,
+    NetworkRequestSupport,
+)
+from epc.wire.diameter.policy import ChargingRuleReport, DefaultEpsBearerQos, QosInformation
+from epc.wire.gtpv2 import CauseValue, CreateSessionRequest, Uli
+from epc.wire.gtpv2 import RatType as GtpRatType
+from epc.wire.identity import encode_plmn
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from epc.pgw.node import Pgw
+
+_RAT_TYPES = {GtpRatType.EUTRAN: RatType.EUTRAN, GtpRatType.EUTRAN_NB_IOT: RatType.EUTRAN_NB_IOT, GtpRatType.LTE_M: RatType.LTE_M,
+              GtpRatType.UTRAN: RatType.UTRAN, GtpRatType.GERAN: RatType.GERAN, GtpRatType.NR: RatType.NR}
+_NOT_AUTHORISED = (ResultCode.DIAMETER_USER_UNKNOWN, ResultCode.DIAMETER_AUTHORIZATION_REJECTED, ResultCode.DIAMETER_END_USER_SERVICE_DENIED)
+_NO_RESOURCES = (ResultCode.DIAMETER_TOO_BUSY, ResultCode.DIAMETER_OUT_OF_SPACE, ResultCode.DIAMETER_RESOURCES_EXCEEDED)
+_TAI_AND_ECGI = 130             # geographic location type, TS 29.061 clause 16.4.7.2
+
+
+async def open_ip_can_session(
+    pgw: Pgw, gx: PolicySession, request: CreateSessionRequest, apn: str, ue_address: IPv4Address, subscribed: Policy
+) -> CreditControlAnswer | None:
+    """The PCRF's decision for a new session; ``None`` when there is none and the configuration says to go on without.
+
+    Raises :class:`Reject` with the cause for the SGW.
+    """
+    config = pgw.config.gx
+    assert config is not None
+    try:
+        gx.is_open = True
+        answer = await _ask(pgw, gx, _initial_request(pgw, gx, request, apn, ue_address, subscribed))
+    except (PeerUnavailable, TimerExpired, DiameterError) as error:
+        if isinstance(error, PeerUnavailable):
+            gx.is_open = False
+        pgw.log.warning("gx.no_decision", reason=str(error), goes_on=config.on_failure == "continue")
+        if config.on_failure == "continue":
+            return None
+        raise Reject(CauseValue.REQUEST_REJECTED, f"no decision from the PCRF: {error}") from error
+    if isinstance(answer, CreditControlAnswer) and answer.is_success:
+        gx.pcrf = answer.origin_host
+        return answer
+    gx.is_open = False
+    raise Reject(_cause_of(answer.result), f"the PCRF refuses: {answer.result!r}")
+
+
+@procedure(spec="TS 29.212 clause 4.5.7")
+async def ip_can_session_termination(pgw: Pgw, session: PdnSession, cause: TerminationCause) -> None:
+    """Tell the PCRF that the session has ended."""
+    gx = session.gx
+    if gx is None or not gx.is_open:
+        return
+    gx.is_open = False
+    answer = await _ask(pgw, gx, _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause))
+    if not (isinstance(answer, CreditControlAnswer) and answer.is_success):
+        raise Reject(int(answer.result or 0), "the PCRF refuses the termination")
+
+
+@procedure(spec="TS 29.212 clause 4.5.12")
+async def report_rules(pgw: Pgw, session: PdnSession, reports: tuple[ChargingRuleReport, ...]) -> None:
+    """Rules of the PCRF's that could not be installed."""
+    gx = session.gx
+    if gx is not None and gx.is_open:
+        await _ask(pgw, gx, _request(pgw, gx, CcRequestType.UPDATE_REQUEST, charging_rule_report=reports))
+
+
+def _cause_of(result: int | None) -> CauseValue:
+    if result in _NOT_AUTHORISED:
+        return CauseValue.USER_AUTHENTICATION_FAILED
+    if result in _NO_RESOURCES:
+        return CauseValue.NO_RESOURCES_AVAILABLE
+    return CauseValue.REQUEST_REJECTED
+
+
+async def _ask(pgw: Pgw, gx: PolicySession, request: CreditControlRequest) -> CreditControlAnswer | diameter.ErrorAnswer:
+    assert pgw.gx is not None
+    assert pgw.config.gx is not None
+    gx.next_request_number += 1
+    answer = (await pgw.gx.request(request, timer=pgw.config.gx.tx)).message
+    if isinstance(answer, CreditControlAnswer | diameter.ErrorAnswer):
+        return answer
+    raise DiameterError(f"{type(answer).__name__} answers a Credit-Control-Request", ResultCode.DIAMETER_UNABLE_TO_COMPLY)
+
+
+def _request(
+    pgw: Pgw, gx: PolicySession, kind: CcRequestType, *, termination_cause: TerminationCause | None = None,
+    charging_rule_report: tuple[ChargingRuleReport, ...] = (),
+) -> CreditControlRequest:
+    config = pgw.config.gx
+    assert config is not None
+    assert pgw.gx is not None
+    return CreditControlRequest(
+        session_id=gx.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm,
+        destination_realm=config.destination_realm or config.origin_realm, destination_host=gx.pcrf, cc_request_type=kind,
+        cc_request_number=gx.next_request_number, termination_cause=termination_cause, charging_rule_report=charging_rule_report,
+    )
+
+
+def _initial_request(
+    pgw: Pgw, gx: PolicySession, request: CreateSessionRequest, apn: str, ue_address: IPv4Address, subscribed: Policy
+) -> CreditControlRequest:
+    config = pgw.config.gx
+    assert config is not None
+    assert pgw.gx is not None
+    subscription = [SubscriptionId(subscription_id_type=SubscriptionIdType.END_USER_IMSI, subscription_id_data=request.imsi or "")]
+    if request.msisdn:
+        subscription.append(SubscriptionId(subscription_id_type=SubscriptionIdType.END_USER_E164, subscription_id_data=request.msisdn))
+    ambr = subscribed.ambr
+    return CreditControlRequest(
+        session_id=gx.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm,
+        destination_realm=config.destination_realm or config.origin_realm, cc_request_type=CcRequestType.INITIAL_REQUEST,
+        cc_request_number=gx.next_request_number, subscription_id=tuple(subscription),
+        network_request_support=NetworkRequestSupport.NETWORK_REQUEST_SUPPORTED, framed_ip_address=ue_address, ip_can_type=IpCanType.TGPP_EPS,
+        rat_type=_RAT_TYPES.get(request.rat_type) if isinstance(request.rat_type, GtpRatType) else None,
+        user_equipment_info=None if request.mei is None
+        else UserEquipmentInfo(user_equipment_info_type=UserEquipmentInfoType.IMEISV, user_equipment_info_value=request.mei.encode()),
+        qos_information=None if ambr is None
+        else QosInformation(apn_aggregate_max_bitrate_ul=ambr.uplink_kbps * 1000, apn_aggregate_max_bitrate_dl=ambr.downlink_kbps * 1000),
+        default_eps_bearer_qos=DefaultEpsBearerQos(
+            qos_class_identifier=subscribed.qos.qci, allocation_retention_priority=arp_group(subscribed.qos.arp)),
+        an_gw_address=(ip_address(request.sender_fteid.host),), tgpp_sgsn_mcc_mnc=request.serving_network,
+        tgpp_user_location_info=None if request.uli is None else _user_location_info(request.uli), called_station_id=apn,
+    )
+
+
+def _user_location_info(uli: Uli) -> bytes | None:
+    """3GPP-User-Location-Info (TS 29.061 clause 16.4.7.2)."""
+    if uli.tai is None or uli.ecgi is None:
+        return None
+    return (
+        bytes((_TAI_AND_ECGI,)) + encode_plmn(uli.tai.plmn) + uli.tai.tac.to_bytes(2, "big") + encode_plmn(uli.ecgi.plmn)
+        + uli.ecgi.eci.to_bytes(4, "big")
+    )

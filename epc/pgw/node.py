@@ -1,0 +1,288 @@
+"""The PDN Gateway: S5/S8 towards SGWs, Gx towards the PCRF, SGi towards the data networks (TS 23.401 clause 4.4.3.3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort
+from epc.dataplane.hosts import Hosts, open_hosts
+from epc.dataplane.sgi import Sgi
+from epc.dataplane.socket_backend import SocketForwarder
+from epc.node import Node, TunnelEnd, View
+from epc.node.gtpc import refuse, restart_counter
+from epc.peer.diameter import LocalIdentity
+from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
+from epc.peer.teid import TeidTable
+from epc.pgw import user_plane
+from epc.pgw.address_pool import AddressPool
+from epc.pgw.change_notification import change_notification
+from epc.pgw.config import PgwConfig
+from epc.pgw.context import PdnSession
+from epc.pgw.create_session import create_session
+from epc.pgw.delete_session import delete_session
+from epc.pgw.gx import ip_can_session_termination
+from epc.pgw.modify_bearer import modify_bearer
+from epc.pgw.re_auth import re_auth
+from epc.pgw.update_bearer import modify_bearer_command
+from epc.procedure import Outcome, table
+from epc.transport.diameter import DiameterNode
+from epc.transport.gtpc import GtpcEndpoint
+from epc.transport.interface import Address
+from epc.wire.diameter import Message, Packet
+from epc.wire.diameter.groups import GX_APPLICATION, TerminationCause
+from epc.wire.gtpv2 import CauseValue, CreateSessionRequest
+
+_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, change_notification))
+
+
+class Pgw(Node[PgwConfig]):
+    kind = "pgw"
+    config_model = PgwConfig
+
+    s5: GtpcEndpoint
+    gx: DiameterNode | None = None
+    forwarder: Forwarder
+
+    async def start(self) -> None:
+        config = self.config
+        self.pools = {name: AddressPool(apn.ipv4_pool, apn.reserved) for name, apn in config.apns.items()}
+        self.sessions: dict[tuple[str, int], PdnSession] = {}                   # by IMSI and default bearer
+        self.control_teids: TeidTable[PdnSession] = TeidTable(self.entropy.getrandbits(32))
+        self._by_session_id: dict[int, PdnSession] = {}                         # of the forwarder
+        self._by_gx: dict[str, PdnSession] = {}                                 # by Session-Id
+        self._establishing: dict[tuple[str, int], asyncio.Task[Outcome]] = {}
+        self._last_session_id = 0
+        self._charging_id = self.entropy.getrandbits(32)
+        self._sgi: list[Sgi] = []
+        self._hosts: Hosts | None = None
+        self.s5 = GtpcEndpoint(
+            self.transport, config.s5c.address, interface="S5/S8", restart_counter=restart_counter(self), on_request=self._on_request,
+            on_event=self._on_path_event, timers=config.gtp.timers, observer=self.metrics, remote_teid=self._remote_teid,
+            first_sequence=self.entropy.getrandbits(23),
+        )
+        self.forwarder = await SocketForwarder.open(
+            self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), first_teid=self.entropy.getrandbits(32) or 1
+        )
+        self.forwarder.on_event = self._on_user_plane
+        await self._open_sgi()
+        await self._connect_gx()
+        await self.s5.open()
+        self.metrics.gauge("sessions", "PDN connections (TS 32.426: sessions)", lambda: len(self.sessions))
+        self.metrics.gauge("addresses_free", "Addresses that phones can still get", lambda: sum(each.free for each in self.pools.values()))
+
+    async def stop(self) -> None:
+        await self.runner.stop()
+        await self.s5.close()
+        if self.gx is not None:
+            await self.gx.stop()
+        for sgi in self._sgi:
+            await sgi.close()
+        if self._hosts is not None:
+            await self._hosts.close()
+        await self.forwarder.close()
+
+    async def _open_sgi(self) -> None:
+        """The servers behind the PGW, for those APNs that have one."""
+        with_server = [(name, apn, apn.server) for name, apn in self.config.apns.items() if apn.server is not None]
+        if not with_server:
+            return
+        self._hosts = await open_hosts(self.config.sgi_hosts)
+        for name, apn, server in with_server:
+            self._sgi.append(
+                await Sgi.open(self._hosts, self.forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}"))
+
+    async def _connect_gx(self) -> None:
+        config = self.config.gx
+        if config is None:
+            return
+        identity = LocalIdentity(
+            origin_host=config.origin_host or f"{self.config.name}.{config.origin_realm}", origin_realm=config.origin_realm,
+            applications=(GX_APPLICATION,), origin_state_id=int(self.clock()))
+        self.gx = DiameterNode(
+            self.transport, identity, interface="Gx", entropy=self.entropy, clock=self.clock, on_request=self._on_gx_request,
+            peers=[peer.peer for peer in config.peers], local=None if config.host is None else Address(config.host, 0),
+            timers=config.peer_timers, observer=self.metrics,
+        )
+        await self.gx.start()
+
+    def is_ready(self) -> bool:
+        config = self.config.gx
+        return self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
+
+    @property
+    def sgi_server(self) -> str | None:
+        """Where a phone finds a host that answers."""
+        return str(self._sgi[0].server.address.ip) if self._sgi else None
+
+    # contexts
+
+    def next_charging_id(self) -> int:
+        self._charging_id = (self._charging_id + 1) & 0xFFFFFFFF
+        return self._charging_id
+
+    def install(self, session: PdnSession) -> None:
+        """The PDN connection is established: from now on packets pass."""
+        session.s5c_pgw_teid = self.control_teids.allocate(session)
+        self._last_session_id += 1
+        session.session_id = self._last_session_id
+        self.forwarder.install(user_plane.session_rules(session))
+        self._by_session_id[session.session_id] = session
+        self.sessions[session.imsi, session.ebi] = session
+        if session.gx is not None:
+            self._by_gx[session.gx.session_id] = session
+        self.s5.watch(session.sgw)
+
+    def apply(self, session: PdnSession) -> None:
+        """The session's tunnel, rates or rules changed: bring the forwarder up to date."""
+        former = self.forwarder.session(session.session_id)
+        if former is not None:
+            self.forwarder.modify(session.session_id, user_plane.change(former, session))
+
+    def move(self, session: PdnSession, sgw: Address, s5c_sgw_teid: int) -> None:
+        """Another SGW, or another TEID at the same."""
+        if sgw != session.sgw:
+            self.s5.watch(sgw)
+            self.s5.unwatch(session.sgw)
+            session.sgw = sgw
+        session.s5c_sgw_teid = s5c_sgw_teid
+
+    def is_established(self, session: PdnSession) -> bool:
+        return self._by_session_id.get(session.session_id) is session
+
+    def remove(self, session: PdnSession, cause: TerminationCause) -> None:
+        """Everything of an established session goes, here and at the PCRF; the SGW is not told."""
+        if self._by_session_id.pop(session.session_id, None) is None:
+            return
+        if self.sessions.get((session.imsi, session.ebi)) is session:
+            del self.sessions[session.imsi, session.ebi]
+        self.forwarder.remove(session.session_id)
+        self.control_teids.release(session.s5c_pgw_teid)
+        session.pool.release(session.ue_address)
+        self.s5.unwatch(session.sgw)
+        if session.gx is not None:
+            self._by_gx.pop(session.gx.session_id, None)
+        self.end_policy(session, cause)
+
+    def forget(self, session: PdnSession) -> None:
+        """The SGW knows the session no longer."""
+        self.remove(session, TerminationCause.DIAMETER_LINK_BROKEN)
+
+    def end_policy(self, session: PdnSession, cause: TerminationCause) -> None:
+        """Let the PCRF know, if it has ever heard of the session; nobody waits for its answer."""
+        if session.gx is not None and session.gx.is_open:
+            self.runner.start(ip_can_session_termination, self, session, cause)
+
+    def session_of_gx(self, session_id: str) -> PdnSession | None:
+        return self._by_gx.get(session_id)
+
+    # what comes in
+
+    def _on_request(self, received: RequestReceived) -> None:
+        message = received.message
+        if isinstance(message, CreateSessionRequest):
+            self._on_create_session(received, message)
+            return
+        session = self.control_teids.get(received.teid)
+        if session is None:
+            refuse(self.s5, received, CauseValue.CONTEXT_NOT_FOUND)
+            return
+        found = _FROM_SGW.get(type(message))
+        if found is None:
+            refuse(self.s5, received, CauseValue.SERVICE_NOT_SUPPORTED, session.s5c_sgw_teid)
+            return
+        self.runner.start(found, self, session, received)
+
+    def _on_create_session(self, received: RequestReceived, request: CreateSessionRequest) -> None:
+        """A second request for the same bearer of the same UE makes the first one void (TS 29.274 clause 7.2.1)."""
+        key = (request.imsi or "", int(request.bearer_contexts_to_be_created[0].ebi))
+        former = self._establishing.get(key)
+        if former is not None:
+            former.cancel()
+        task = self.runner.start(create_session, self, received)
+        self._establishing[key] = task
+        task.add_done_callback(partial(self._settled, key))
+
+    def _settled(self, key: tuple[str, int], task: asyncio.Task[Outcome]) -> None:
+        if self._establishing.get(key) is task:
+            del self._establishing[key]
+
+    def _on_gx_request(self, packet: Packet) -> Message:
+        return re_auth(self, packet)
+
+    def _remote_teid(self, teid: int) -> int | None:
+        session = self.control_teids.get(teid)
+        return None if session is None else session.s5c_sgw_teid
+
+    def _on_user_plane(self, event: Event) -> None:
+        """The SGW has forgotten the default bearer: so must we (TS 23.007 clause 21)."""
+        if isinstance(event, ErrorIndication):
+            session = self._by_session_id.get(event.session_id)
+            if session is not None:
+                self.log.warning("gtpu.error_indication", sgw=event.tunnel.address)
+                self.forget(session)
+
+    def _on_path_event(self, event: PathEvent) -> None:
+        if not isinstance(event, PeerRestarted):
+            self.log.warning("gtp.path", event=type(event).__name__, peer=event.host)
+            return
+        self.log.warning("gtp.peer_restarted", peer=event.host, previous=event.previous, current=event.current)
+        for session in [each for each in self.sessions.values() if each.sgw.host == event.host]:        # TS 23.007 clause 18
+            self.forget(session)
+
+    # what is shown
+
+    def tunnels(self) -> Iterable[TunnelEnd]:
+        config = self.config
+        for session in self.sessions.values():
+            imsi, ebi = session.imsi, session.ebi
+            yield TunnelEnd(name="s5c_sgw_teid", teid=session.s5c_sgw_teid, address=session.sgw.host, own=False, imsi=imsi)
+            yield TunnelEnd(name="s5u_sgw_teid", teid=session.s5u_sgw.teid, address=session.s5u_sgw.address, own=False, imsi=imsi, ebi=ebi)
+            yield TunnelEnd(name="s5c_pgw_teid", teid=session.s5c_pgw_teid, address=config.s5c.host, own=True, imsi=imsi)
+            yield TunnelEnd(name="s5u_pgw_teid", teid=session.s5u_pgw.teid, address=session.s5u_pgw.address, own=True, imsi=imsi, ebi=ebi)
+
+    def views(self) -> Mapping[str, View]:
+        return {"sessions": self._show_sessions, "pools": self._show_pools, "paths": self._show_paths, "peers": self._show_peers,
+                "userplane": self._show_user_plane}
+
+    def _show_sessions(self) -> object:
+        shown = []
+        for session in self.sessions.values():
+            usage = self.forwarder.usage(session.session_id)[1]
+            ambr = session.policy.ambr
+            shown.append(
+                {
+                    "imsi": session.imsi, "apn": session.apn, "ip": str(session.ue_address), "ebi": session.ebi, "qci": session.policy.qos.qci,
+                    "ambr_uplink_kbps": ambr.uplink_kbps if ambr else None, "ambr_downlink_kbps": ambr.downlink_kbps if ambr else None,
+                    "sgw": session.sgw.host, "s5c_sgw_teid": session.s5c_sgw_teid, "s5c_pgw_teid": session.s5c_pgw_teid,
+                    "s5u_sgw": str(session.s5u_sgw), "s5u_pgw": str(session.s5u_pgw), "charging_id": session.charging_id,
+                    "gx_session": session.gx.session_id if session.gx else None, "rules": [name.decode(errors="replace") for name in session.rules],
+                    "uplink_octets": usage.uplink_octets, "downlink_octets": usage.downlink_octets,
+                }
+            )
+        return shown
+
+    def _show_pools(self) -> object:
+        return [
+            {"apn": name, "pool": str(self.config.apns[name].ipv4_pool), "used": len(pool), "size": pool.size} for name, pool in self.pools.items()
+        ]
+
+    def _show_paths(self) -> object:
+        return [{"interface": "S5/S8", **path} for path in self.s5.machine.describe_paths()]
+
+    def _show_peers(self) -> object:
+        if self.gx is None:
+            return []
+        return [
+            {"host": peer.host, "realm": peer.realm, "remote": peer.remote, "state": peer.state, "usable": peer.is_usable} for peer in self.gx.peers()
+        ]
+
+    def _show_user_plane(self) -> object:
+        statistics = self.forwarder.statistics()
+        usage = statistics.usage
+        return {
+            "sessions": statistics.sessions, "uplink_packets": usage.uplink_packets, "uplink_octets": usage.uplink_octets,
+            "downlink_packets": usage.downlink_packets, "downlink_octets": usage.downlink_octets,
+            "drops": {reason.value: count for reason, count in statistics.drops.items() if count},
+        }

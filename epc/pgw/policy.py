@@ -1,0 +1,103 @@
+"""QoS and rules for a PDN connection: what the PCRF decides, on top of what the HSS subscribed (TS 29.212 clause 4.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from epc.dataplane.rules import SdfFilter
+from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
+from epc.wire.diameter.policy import (
+    ChargingRuleDefinition,
+    ChargingRuleInstall,
+    ChargingRuleReport,
+    DefaultEpsBearerQos,
+    PccRuleStatus,
+    QosInformation,
+    RuleFailureCode,
+)
+from epc.wire.gtpv2 import Ambr, Arp, BearerQos
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The default bearer's QoS and the APN's aggregate bit rate."""
+
+    qos: BearerQos
+    ambr: Ambr | None
+
+    def with_decision(self, default_qos: DefaultEpsBearerQos | None, qos_information: Iterable[QosInformation]) -> Policy:
+        """What a Credit-Control-Answer or Re-Auth-Request changes."""
+        policy = self
+        if default_qos is not None:
+            qci, arp = default_qos.qos_class_identifier, default_qos.allocation_retention_priority
+            qos = replace(self.qos, qci=self.qos.qci if qci is None else qci, arp=self.qos.arp if arp is None else arp_of(arp))
+            policy = replace(policy, qos=qos)
+        for each in qos_information:
+            uplink, downlink = each.apn_aggregate_max_bitrate_ul, each.apn_aggregate_max_bitrate_dl
+            if uplink is not None and downlink is not None:
+                policy = replace(policy, ambr=Ambr(uplink_kbps=uplink // 1000, downlink_kbps=downlink // 1000))
+        return policy
+
+
+def arp_of(arp: AllocationRetentionPriority) -> Arp:
+    return Arp(
+        priority_level=arp.priority_level,
+        pre_emption_capability=arp.pre_emption_capability == PreEmptionCapability.PRE_EMPTION_CAPABILITY_ENABLED,
+        pre_emption_vulnerability=arp.pre_emption_vulnerability != PreEmptionVulnerability.PRE_EMPTION_VULNERABILITY_DISABLED,
+    )
+
+
+def arp_group(arp: Arp) -> AllocationRetentionPriority:
+    return AllocationRetentionPriority(
+        priority_level=arp.priority_level,
+        pre_emption_capability=PreEmptionCapability.PRE_EMPTION_CAPABILITY_ENABLED if arp.pre_emption_capability
+        else PreEmptionCapability.PRE_EMPTION_CAPABILITY_DISABLED,
+        pre_emption_vulnerability=PreEmptionVulnerability.PRE_EMPTION_VULNERABILITY_ENABLED if arp.pre_emption_vulnerability
+        else PreEmptionVulnerability.PRE_EMPTION_VULNERABILITY_DISABLED,
+    )
+
+
+def bind(
+    policy: Policy, installs: Iterable[ChargingRuleInstall]
+) -> tuple[dict[bytes, ChargingRuleDefinition], tuple[ChargingRuleReport, ...]]:
+    """The rules that the default bearer carries, and the report on those that it cannot (TS 29.213 clause 5.4).
+
+    This PGW opens no dedicated bearers: a rule with another QCI or ARP than the default bearer's fails. So does one that it should
+    know by name only.
+    """
+    bound: dict[bytes, ChargingRuleDefinition] = {}
+    reports: list[ChargingRuleReport] = []
+    for install in installs:
+        for rule in install.charging_rule_definition:
+            failure = _failure(policy, rule)
+            if failure is None:
+                bound[rule.charging_rule_name] = rule
+            else:
+                reports.append(_report((rule.charging_rule_name,), failure))
+        if install.charging_rule_name:
+            reports.append(_report(install.charging_rule_name, RuleFailureCode.UNKNOWN_RULE_NAME))
+    return bound, tuple(reports)
+
+
+def _failure(policy: Policy, rule: ChargingRuleDefinition) -> RuleFailureCode | None:
+    qos = rule.qos_information
+    if qos is not None:
+        if qos.qos_class_identifier not in (None, policy.qos.qci):
+            return RuleFailureCode.RESOURCE_ALLOCATION_FAILURE
+        if qos.allocation_retention_priority is not None and arp_of(qos.allocation_retention_priority) != policy.qos.arp:
+            return RuleFailureCode.RESOURCE_ALLOCATION_FAILURE
+    try:
+        filters_of(rule)
+    except ValueError:
+        return RuleFailureCode.INCORRECT_FLOW_INFORMATION
+    return None
+
+
+def filters_of(rule: ChargingRuleDefinition) -> tuple[SdfFilter, ...]:
+    """Raises ``ValueError`` for a flow description that cannot be read."""
+    return tuple([SdfFilter.from_flow_description(flow.flow_description) for flow in rule.flow_information if flow.flow_description is not None])
+
+
+def _report(names: tuple[bytes, ...], failure: RuleFailureCode) -> ChargingRuleReport:
+    return ChargingRuleReport(charging_rule_name=names, pcc_rule_status=PccRuleStatus.INACTIVE, rule_failure_code=failure)

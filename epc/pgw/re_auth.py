@@ -1,0 +1,56 @@
+"""Re-Auth: the PCRF changes a session's rules or ends it (TS 29.212 clauses 4.5.2, 4.5.8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epc.pgw.context import PdnSession
+from epc.pgw.delete_bearer import delete_bearer
+from epc.pgw.policy import bind
+from epc.pgw.update_bearer import update_bearer
+from epc.wire.diameter import DiameterError, Message, Packet, ResultCode
+from epc.wire.diameter.gx import ReAuthAnswer, ReAuthRequest
+from epc.wire.diameter.policy import ChargingRuleReport
+from epc.wire.gtpv2 import CauseValue
+
+if TYPE_CHECKING:
+    from epc.pgw.node import Pgw
+
+
+def re_auth(pgw: Pgw, packet: Packet) -> Message:
+    """Answered at once; what the UE must learn follows in a procedure."""
+    request = packet.message
+    if not isinstance(request, ReAuthRequest):
+        raise DiameterError("only Re-Auth-Request comes from a PCRF", ResultCode.DIAMETER_COMMAND_UNSUPPORTED)
+    session = pgw.session_of_gx(request.session_id)
+    if session is None:
+        return _answer(pgw, request, ResultCode.DIAMETER_UNKNOWN_SESSION_ID)
+    if request.session_release_cause is not None:
+        pgw.runner.start(delete_bearer, pgw, session, CauseValue.REACTIVATION_REQUESTED)
+        return _answer(pgw, request, ResultCode.DIAMETER_SUCCESS)
+    reports = _change_rules(pgw, session, request)
+    policy = session.policy.with_decision(request.default_eps_bearer_qos, request.qos_information)
+    if policy != session.policy:
+        pgw.runner.start(update_bearer, pgw, session, policy)
+    return _answer(pgw, request, ResultCode.DIAMETER_SUCCESS, reports)
+
+
+def _change_rules(pgw: Pgw, session: PdnSession, request: ReAuthRequest) -> tuple[ChargingRuleReport, ...]:
+    rules = dict(session.rules)
+    for remove in request.charging_rule_remove:
+        for name in remove.charging_rule_name:
+            rules.pop(name, None)
+    bound, reports = bind(session.policy, request.charging_rule_install)
+    rules.update(bound)
+    if rules != session.rules:
+        session.rules = rules
+        pgw.apply(session)
+    return reports
+
+
+def _answer(pgw: Pgw, request: ReAuthRequest, result: ResultCode, reports: tuple[ChargingRuleReport, ...] = ()) -> ReAuthAnswer:
+    assert pgw.gx is not None
+    return ReAuthAnswer(
+        session_id=request.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm, result_code=result,
+        charging_rule_report=reports,
+    )
