@@ -9,7 +9,7 @@ handles :meth:`GtpcMachine.events`.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -227,7 +227,7 @@ class GtpcMachine:
         self._max_cached_answers = max_cached_answers
         self._sequence = first_sequence % COMMAND_BIT
         self._transactions: dict[TransactionKey, _Transaction] = {}
-        self._answers: dict[tuple[PeerAddress, int, int], _Answer] = {}
+        self._answers: OrderedDict[tuple[PeerAddress, int, int], _Answer] = OrderedDict()       # oldest first
         self._paths: dict[str, _Path] = {}
         self._restart_counters: dict[str, int] = {}
         self._agenda: list[tuple[float, int, _Alarm, TransactionKey | str]] = []
@@ -387,11 +387,8 @@ class GtpcMachine:
 
     def _purge(self, now: float) -> None:
         answers = self._answers
-        while answers:                                   # in order of arrival, so of expiry
-            key = next(iter(answers))
-            if answers[key].expires > now:
-                break
-            del answers[key]
+        while answers and next(iter(answers.values())).expires <= now:
+            answers.popitem(last=False)
         self._purge_armed = bool(answers)
         if answers:
             self._at(now + self.timers.duplicates_s, _Alarm.PURGE, "")
@@ -512,7 +509,7 @@ class GtpcMachine:
         answers = self._answers
         answers.pop(key, None)
         if len(answers) >= self._max_cached_answers:
-            del answers[next(iter(answers))]
+            answers.popitem(last=False)
         answers[key] = _Answer(None, now + self.timers.duplicates_s)
         if not self._purge_armed:
             self._purge_armed = True

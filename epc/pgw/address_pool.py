@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
 
@@ -23,7 +23,7 @@ class AddressPool:
         self._last = int(network.broadcast_address) - 1
         self._reserved = frozenset(number for number in map(int, reserved) if self._first <= number <= self._last)
         self._next = self._first
-        self._returned: deque[int] = deque()
+        self._returned: OrderedDict[int, None] = OrderedDict()
         self._in_use: set[int] = set()
 
     def __len__(self) -> int:
@@ -46,11 +46,10 @@ class AddressPool:
             if number not in self._reserved and number not in self._in_use:
                 self._in_use.add(number)
                 return IPv4Address(number)
-        while self._returned:
-            number = self._returned.popleft()
-            if number not in self._in_use:
-                self._in_use.add(number)
-                return IPv4Address(number)
+        if self._returned:
+            number, _ = self._returned.popitem(last=False)
+            self._in_use.add(number)
+            return IPv4Address(number)
         raise PoolEmpty
 
     def take(self, address: IPv4Address) -> None:
@@ -58,6 +57,7 @@ class AddressPool:
         number = int(address)
         if not self._first <= number <= self._last or number in self._reserved or number in self._in_use:
             raise AddressTaken
+        self._returned.pop(number, None)
         self._in_use.add(number)
 
     def release(self, address: IPv4Address) -> None:
@@ -65,4 +65,4 @@ class AddressPool:
         if number in self._in_use:
             self._in_use.remove(number)
             if number < self._next:                 # one taken ahead of the count comes up again by itself
-                self._returned.append(number)
+                self._returned[number] = None
