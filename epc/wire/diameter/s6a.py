@@ -169,14 +169,14 @@ class UeSrvccCapability(enum.IntEnum):
 
 
 class UserState(enum.IntEnum):
-    """TS 29.272 clause 7.3.180."""
+    """TS 29.272 clause 7.3.114."""
 
     DETACHED = 0
     ATTACHED_NOT_REACHABLE_FOR_PAGING = 1
     ATTACHED_REACHABLE_FOR_PAGING = 2
     CONNECTED_NOT_REACHABLE_FOR_PAGING = 3
     CONNECTED_REACHABLE_FOR_PAGING = 4
-    RESTRICTED = 5
+    RESERVED = 5
 
 
 # --- grouped AVPs -----------------------------------------------------------------------------------------------------
