@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import socket
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
@@ -147,12 +148,12 @@ class _Pinger:
     async def once(self, destination: str, identifier: int, sequence: int, timeout_s: float, payload_octets: int) -> float | None:
         key = (destination, identifier, sequence)
         answered = self._waiting[key] = self._loop.create_future()
-        sent_at = self._loop.time()
+        sent_at = time.perf_counter()
         try:
             echo = IcmpEcho(type=ip_packet.ECHO_REQUEST, identifier=identifier, sequence=sequence, payload=os.urandom(payload_octets))
             self._socket.sendto(ip_packet.encode_echo(echo), (destination, 0))
             done, _ = await asyncio.wait((answered,), timeout=timeout_s)
-            return self._loop.time() - sent_at if done and not answered.cancelled() else None
+            return time.perf_counter() - sent_at if done and not answered.cancelled() else None
         finally:
             del self._waiting[key]
 

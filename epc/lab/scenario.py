@@ -30,6 +30,7 @@ from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
 from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError, Node
+from epc.procedure import stopwatch
 from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, TappedPacket, Transport
 from ran.phone import Phone
@@ -169,13 +170,14 @@ class Lab:
 
     async def attach(self, phone: Phone, *, apn: str | None = None) -> None:
         """Attach and expect success; the phone's address and tunnels go into the report."""
-        loop = asyncio.get_running_loop()
-        started = loop.time()
+        clock = stopwatch()
+        started = clock()
         result = await phone.ue.attach(apn, max_attempts=1)
         self.check(result.success, f"IMSI {phone.imsi} attached" if result.success else f"IMSI {phone.imsi} could not attach: {result}")
+        duration_s = clock() - started
         await self.settled()
         row = self.report.phones.setdefault(phone.imsi, PhoneReport(imsi=phone.imsi))
-        row.attach_s = loop.time() - started
+        row.attach_s = duration_s
         row.ip = str(phone.ue.ip or "")
         row.tunnels = tunnel_rows(phone.imsi, self.network, self.observer)
         self._phones_used[phone.imsi] = phone

@@ -10,7 +10,7 @@ Undo is ``contextlib.AsyncExitStack``: push what takes a step back when the step
 from epc.peer.timer import Timer, TimerExpired
 from epc.procedure.dialogue import Dialogue
 from epc.procedure.outcome import Observer, Outcome, Reject
-from epc.procedure.runner import Procedure, Runner, procedure, step
+from epc.procedure.runner import Procedure, Runner, procedure, step, stopwatch
 from epc.procedure.slot import Collision, Slot, table
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "TimerExpired",
     "procedure",
     "step",
+    "stopwatch",
     "table",
 ]

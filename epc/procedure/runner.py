@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -50,6 +51,12 @@ def procedure(
     return declare
 
 
+def stopwatch() -> Callable[[], float]:
+    """What durations are measured with: the loop's clock, which may be virtual, but not uvloop's, which counts whole milliseconds."""
+    loop = asyncio.get_running_loop()
+    return time.perf_counter if type(loop).__module__.startswith("uvloop") else loop.time
+
+
 class _Steps:
     """The step that the running procedure is in, and since when."""
 
@@ -75,7 +82,7 @@ def step(number: int, name: str) -> None:
     """Mark the start of a numbered step of the ladder (its duration ends where the next one starts)."""
     steps = _steps.get()
     if steps is not None:
-        steps.begin(f"{number:02d}-{name}", asyncio.get_running_loop().time())
+        steps.begin(f"{number:02d}-{name}", stopwatch()())
 
 
 class Runner:
@@ -103,7 +110,7 @@ class Runner:
         return task
 
     async def _run(self, what: Procedure, args: tuple[Any, ...]) -> Outcome:
-        clock = asyncio.get_running_loop().time
+        clock = stopwatch()
         observer = self._observer
         started = clock()
         steps = _Steps(observer, what.name)

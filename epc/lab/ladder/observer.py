@@ -50,7 +50,7 @@ class LadderObserver:
         self._kinds = dict(kinds)
         self._on_event = on_event
         self._read_nas = read_nas
-        self._hosts: dict[str, str] = {}
+        self._hosts: dict[str | Address, str] = {}      # whose an address is, by itself or with its port
         self._start: float | None = None
         self._streams: dict[tuple[Address, Address], bytes] = {}
         self._seen: set[tuple[Address, Address, bytes]] = set()
@@ -69,9 +69,10 @@ class LadderObserver:
         self.last_imsi = ""
         self.readable.clear()
         if packet.direction is Direction.RECEIVED:
+            self._hosts[packet.destination] = packet.node
             self._hosts.setdefault(packet.destination.host, packet.node)
             return
-        self._hosts[packet.source.host] = packet.node
+        self._hosts[packet.source] = self._hosts[packet.source.host] = packet.node
         if self._start is None:
             self._start = packet.time
         try:
@@ -212,7 +213,7 @@ class LadderObserver:
 
     def _far(self, packet: TappedPacket) -> tuple[str, str]:
         """Name and kind of the node at the other end."""
-        known = self._hosts.get(packet.destination.host)
+        known = self._hosts.get(packet.destination) or self._hosts.get(packet.destination.host)
         if known is not None:
             return known, self._kinds.get(known, known)
         own = self._kinds.get(packet.node, "")
