@@ -114,12 +114,12 @@ def _read_initial(mme: Mme, octets: bytes, s_tmsi: s1ap.STMSI | None) -> _Initia
     if isinstance(outer, nas.ServiceRequest):
         return _Initial(outer, octets, named, _verify_service_request(mme, named, outer, octets))
     if not isinstance(outer, nas.SecurityProtected):
-        return _Initial(outer, octets, _owner(mme, outer) or named, False)
+        return _Initial(outer, octets, _owner(mme, outer, named), False)
     readable = outer.security_header_type in (
         nas.SecurityHeaderType.INTEGRITY_PROTECTED, nas.SecurityHeaderType.INTEGRITY_PROTECTED_WITH_NEW_EPS_SECURITY_CONTEXT)
     if readable:
         message = nas.decode(outer.payload, uplink=True)
-        named = _owner(mme, message) or named
+        named = _owner(mme, message, named)
         ksi = getattr(message, "nas_key_set_identifier", None)
         if named is not None and named.security is not None and (ksi is None or ksi.value == named.security.ksi):
             count = _verify(mme, named, octets)
@@ -159,15 +159,17 @@ def _verify_service_request(mme: Mme, ue: UeContext | None, request: nas.Service
     return True
 
 
-def _owner(mme: Mme, message: nas.NasPdu) -> UeContext | None:
-    """The context that the GUTI in an initial message names."""
+def _owner(mme: Mme, message: nas.NasPdu, named: UeContext | None) -> UeContext | None:
+    """The context that the GUTI in an initial message names; of a message that has no place for one, the context that the S-TMSI ``named``."""
     match message:
         case nas.AttachRequest(eps_mobile_identity=nas.Guti() as guti) | nas.DetachRequestFromUe(eps_mobile_identity=nas.Guti() as guti):
             return mme.ue_by_guti(guti)
         case nas.TrackingAreaUpdateRequest(old_guti=nas.Guti() as guti):
             return mme.ue_by_guti(guti)
-        case _:
+        case nas.AttachRequest() | nas.DetachRequestFromUe() | nas.TrackingAreaUpdateRequest():
             return None
+        case _:
+            return named
 
 
 # --- messages over an established connection --------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from epc.wire.gtpv2 import (
     DeleteSessionResponse,
     DownlinkDataNotification,
     Fteid,
+    GtpSyntaxError,
     Indication,
     InterfaceType,
     Message,
@@ -186,6 +187,10 @@ class S11:
         except asyncio.CancelledError:
             self._mme.runner.start(abandon_creation, self._mme, session, wanted.ebi, exchange)
             raise
+        except Reject:
+            if session.s11_sgw_teid and not session.pdns:       # the answer was unusable, but it says that there is a session
+                await self.delete_pdn_connection(session, wanted.ebi, location.uli)
+            raise
         cause = answer.cause.value
         if not answer.cause.is_accepted:
             raise Reject(EmmCause.ESM_FAILURE, f"Create Session: {CauseValue(cause).name if cause in list(CauseValue) else cause}",
@@ -268,6 +273,8 @@ class S11:
         except TimerExpired:
             raise Reject(EmmCause.ESM_FAILURE, f"no {answer.__name__} from {session.sgw}", inner=EsmCause.NETWORK_FAILURE) from None
         except WireError as error:
+            if isinstance(error, GtpSyntaxError) and error.peer_teid:
+                session.s11_sgw_teid = error.peer_teid
             raise Reject(EmmCause.ESM_FAILURE, f"{answer.__name__}: {error}", inner=EsmCause.NETWORK_FAILURE) from None
         if not isinstance(packet.message, answer):
             raise Reject(EmmCause.ESM_FAILURE, f"{type(packet.message).__name__} is no {answer.__name__}", inner=EsmCause.NETWORK_FAILURE)

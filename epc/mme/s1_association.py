@@ -57,6 +57,8 @@ class S1Association:
                                        criticality_diagnostics=criticality_diagnostics))
 
     def shutdown(self) -> None:
+        """The node stops: nobody is interested any more in what becomes of the phones."""
+        self._association.on_closed = _unheard
         self._association.shutdown()
 
     def status(self) -> dict[str, object]:
@@ -183,6 +185,10 @@ class S1Association:
         connection = None if message.mme_ue_s1ap_id is None else self.connections.get(message.mme_ue_s1ap_id)
         if connection is not None and cause in ("unknown-mme-ue-s1ap-id", "unknown-enb-ue-s1ap-id", "unknown-pair-ue-s1ap-id"):
             self.mme.lose_connection(connection, f"Error Indication: {cause}")
+
+
+def _unheard(reason: str) -> None:
+    pass
 
 
 _HANDLERS: dict[type[s1ap.Message], Callable[[S1Association, Any], None]] = {
