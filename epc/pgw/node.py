@@ -124,10 +124,10 @@ class Pgw(Node[PgwConfig]):
 
     def install(self, session: PdnSession) -> None:
         """The PDN connection is established: from now on packets pass."""
-        session.s5c_pgw_teid = self.control_teids.allocate(session)
         self._last_session_id += 1
         session.session_id = self._last_session_id
         self.forwarder.install(user_plane.session_rules(session))
+        session.s5c_pgw_teid = self.control_teids.allocate(session)
         self._by_session_id[session.session_id] = session
         self.sessions[session.imsi, session.ebi] = session
         if session.gx is not None:
