@@ -129,11 +129,12 @@ def _read_initial(mme: Mme, octets: bytes, s_tmsi: s1ap.STMSI | None) -> _Initia
         return _Initial(message, outer.payload, named, False)
     if named is not None and named.security is not None:
         try:
-            plain = named.security.unprotect(octets).plain
+            unprotected = named.security.unprotect(octets)
         except WireError as error:
             mme.metrics.protocol_error("NAS", type(error).__name__)
         else:
-            return _Initial(nas.decode(plain, uplink=True), plain, named, True)
+            named.security.kenb_uplink_count = unprotected.nas_count
+            return _Initial(nas.decode(unprotected.plain, uplink=True), unprotected.plain, named, True)
     raise nas.NasSyntaxError("an initial message that nobody can decipher", cause=None)
 
 

@@ -55,8 +55,6 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
         # user plane, if the phone asks for it; if not, the SGW must not send to a cell that the phone has left
         if not connection.has_radio_context:
             if request.eps_update_type.active:
-                if ue.security is not None:
-                    ue.security.kenb_uplink_count = ue.security.uplink_count - 1        # of this request: TS 33.401 clause 7.2.6.3
                 await initial_context_setup(mme, ue)
                 await mme.s11.modify_bearer(session, ue)
             elif any(bearer.s1u_enb_teid is not None for bearer in session.bearers()):

@@ -127,6 +127,7 @@ class ScriptedSgw:
         self.received: list[Any] = []
         self.on: dict[type, Callable[[Any], Any]] = {}
         self.sessions: dict[int, int] = {}
+        self.ebis: dict[int, set[Any]] = {}
         self.enb_teids: dict[int, int | None] = {}
         self.endpoint = GtpcEndpoint(network.transport("sgw"), SGW, interface="S11", restart_counter=1, on_request=self._serve)
 
@@ -136,22 +137,26 @@ class ScriptedSgw:
     def _serve(self, request: RequestReceived) -> None:
         message = request.message
         self.received.append(message)
-        behaviour = self.on.get(type(message), self._accept)
-        answer = behaviour(message) if behaviour is not self._accept else self._accept(message, request.teid or 0)
+        behaviour = self.on.get(type(message))
+        answer = self.accept(message, request.teid or 0) if behaviour is None else behaviour(message)
         if answer is None:
             return
         teid = message.sender_fteid.teid if isinstance(message, gtpv2.CreateSessionRequest) else self.sessions.get(request.teid or 0, 0)
         self.endpoint.respond(request, answer, teid)
+        ebis = self.ebis.get(request.teid or 0, set())
         if isinstance(message, gtpv2.DeleteSessionRequest):
-            self.sessions.pop(request.teid or 0, None)
+            ebis.discard(message.linked_ebi)
+            if not ebis:
+                self.sessions.pop(request.teid or 0, None)
 
-    def _accept(self, message: Any, teid: int = 0) -> Any:
+    def accept(self, message: Any, teid: int = 0) -> Any:
         accepted = gtpv2.Cause(value=gtpv2.CauseValue.REQUEST_ACCEPTED)
         match message:
             case gtpv2.CreateSessionRequest():
                 own = teid or 0x1000 + len(self.of(gtpv2.CreateSessionRequest))
                 self.sessions[own] = message.sender_fteid.teid
                 ebi = message.bearer_contexts_to_be_created[0].ebi
+                self.ebis.setdefault(own, set()).add(ebi)
                 return gtpv2.CreateSessionResponse(
                     cause=accepted, ambr=message.ambr, pco=b"\x80\x00\x0d\x04\x08\x08\x08\x08",
                     sender_fteid=gtpv2.Fteid(interface_type=gtpv2.InterfaceType.S11_S4_SGW_GTP_C, teid=own, ipv4=SGW_USER_ADDRESS),
@@ -315,6 +320,8 @@ class ScriptedPhone:
     def say(self, message: Any) -> None:
         """Send a NAS message; the first one of a connection is an initial message."""
         octets = nas.encode(message)
+        if self.enb_ue_s1ap_id is None:
+            self.secured = False
         if self.security is not None and (self.secured or self.enb_ue_s1ap_id is None):
             new_context = isinstance(message, nas.SecurityModeComplete)
             if not self.secured:
@@ -355,6 +362,12 @@ class ScriptedPhone:
             eps_attach_type=nas.EpsAttachType.EPS_ATTACH, nas_key_set_identifier=self.ksi,
             eps_mobile_identity=self.guti or nas.ImsiIdentity(imsi=self.imsi), ue_network_capability=self.capability,
             ms_network_capability=self.ms_network_capability, esm_message_container=nas.encode(esm)), **changes)
+
+    def detach_request(self, *, switch_off: bool = False) -> nas.DetachRequestFromUe:
+        assert self.guti is not None
+        return nas.DetachRequestFromUe(
+            detach_type=nas.DetachType(type_of_detach=nas.TypeOfDetachFromUe.EPS_DETACH, switch_off=switch_off),
+            nas_key_set_identifier=self.ksi, eps_mobile_identity=self.guti)
 
     async def meet_challenge(self) -> nas.AuthenticationRequest:
         challenge = await self.hear(nas.AuthenticationRequest)
@@ -460,7 +473,9 @@ class World:
     async def quiet(self) -> None:
         """Until no procedure of the MME runs and everything sent has arrived."""
         await asyncio.sleep(0.1)
-        while len(self.mme.runner):
+        for _ in range(10_000):
+            if not len(self.mme.runner):
+                break
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.1)
 

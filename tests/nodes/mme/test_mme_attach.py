@@ -156,8 +156,7 @@ async def test_guti_of_another_mme_leads_to_an_identity_request(world, phone) ->
 
 async def test_known_guti_with_good_integrity_skips_authentication(world, phone) -> None:
     await phone.attach()
-    phone.say(nas.DetachRequestFromUe(
-        detach_type=nas.DetachType(type_of_detach=nas.TypeOfDetachFromUe.EPS_DETACH), nas_key_set_identifier=phone.ksi, eps_mobile_identity=phone.guti))
+    phone.say(phone.detach_request())
     await phone.hear(nas.DetachAccept)
     await phone.be_released()
     assert await world.is_clean()
@@ -304,7 +303,7 @@ async def test_sgw_silent(world, phone, seconds) -> None:
 
 @pytest.mark.parametrize("missing", [{"bearer_contexts_created": ()}, {"paa": None}])
 async def test_create_session_response_that_is_no_use_is_deleted(world, phone, missing) -> None:
-    world.sgw.on[gtpv2.CreateSessionRequest] = lambda request: replace(world.sgw._accept(request), **missing)
+    world.sgw.on[gtpv2.CreateSessionRequest] = lambda request: replace(world.sgw.accept(request), **missing)
     await phone.begin_attach()
     reject, inner = await rejected(phone)
     assert (reject.emm_cause, inner) == (EmmCause.ESM_FAILURE, EsmCause.NETWORK_FAILURE)
@@ -361,7 +360,6 @@ async def test_enb_refuses_the_context(world, phone) -> None:
     await phone.begin_attach()
     await phone.next(s1ap.InitialContextSetupRequest)
     phone.enb.send(s1ap.InitialContextSetupFailure(cause=s1ap.Cause("radioNetwork", "radio-resources-not-available"), **phone.ids))
-    phone.security.unprotect  # noqa: B018  (the Attach Accept inside the request never reaches the phone)
     reject, inner = await rejected(phone)
     assert (reject.emm_cause, inner) == (EmmCause.ESM_FAILURE, EsmCause.INSUFFICIENT_RESOURCES)
     assert await world.is_clean()
@@ -535,8 +533,7 @@ async def test_attach_abnormal_g_tracking_area_update_before_attach_complete(wor
 async def test_attach_abnormal_h_detach_before_attach_complete(world, phone) -> None:
     await phone.begin_attach()
     await phone.receive_accept()
-    phone.say(nas.DetachRequestFromUe(
-        detach_type=nas.DetachType(type_of_detach=nas.TypeOfDetachFromUe.EPS_DETACH), nas_key_set_identifier=phone.ksi, eps_mobile_identity=phone.guti))
+    phone.say(phone.detach_request())
     await phone.hear(nas.DetachAccept)
     await phone.be_released()
     assert await world.is_clean()
