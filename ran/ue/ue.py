@@ -328,6 +328,8 @@ class Ue:
         if initial and not isinstance(message, _INITIAL):
             raise ConnectionError(f"no NAS signalling connection for {type(message).__name__}")
         if self.security is not None and (self.secured or initial):
+            if initial:     # without a SECURITY MODE COMMAND after it, KeNB comes from this message: TS 33.401 clause 7.2.6.2
+                self.security.kenb_uplink_count = self.security.uplink_count
             octets = self._counted(lambda context: context.protect(octets, ciphered=self.secured and not isinstance(message, _ALWAYS_UNCIPHERED)))
         self.transmit(octets, establishment_cause)
 

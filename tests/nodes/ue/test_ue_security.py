@@ -269,3 +269,19 @@ async def test_new_guti_is_taken_and_confirmed(network, attached) -> None:
     assert len(attached.tai_list) == 2
     network.send(nas.IdentityRequest(identity_type=nas.IdentityType.TMSI))
     assert (await network.receive(nas.IdentityResponse)).mobile_identity == nas.TmsiIdentity(tmsi=7)
+
+
+async def test_attach_under_kept_keys_derives_kenb_from_the_request_itself(network, attached) -> None:
+    """TS 33.401 clause 7.2.6.2: no SECURITY MODE COMMAND comes between, so the ATTACH REQUEST's own NAS COUNT counts."""
+    detaching = asyncio.ensure_future(attached.detach())
+    await network.receive(nas.DetachRequestFromUe)
+    network.send(nas.DetachAccept())
+    network.release()
+    await detaching
+    again = asyncio.ensure_future(attached.attach(max_attempts=1))
+    count = network.security.uplink_count
+    await network.receive(nas.AttachRequest)
+    network.security.kenb_uplink_count = count
+    network.set_up_context(network.accept())
+    assert (await again).success
+    assert network.security_modes == [True, True]
