@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from epc.procedure import Outcome
 
-disable_created_metrics()      # a second series for every counter, that nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, that nobody reads
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 

@@ -9,15 +9,10 @@ from pydantic import Field, field_validator, model_validator
 
 from epc.dataplane.hosts import HostKind
 from epc.node import NodeConfig, Section
-from epc.node.config import Host, Port, Seconds
+from epc.node.config import Host, Seconds
+from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
-from epc.peer.diameter import LAB_TIMERS, PeerTimers
 from epc.peer.timer import Timer
-from epc.transport.diameter import PeerConfig
-from epc.transport.interface import Address, Carrier
-
-DIAMETER_PORT = 3868
-
 
 class ApnConfig(Section):
     """One data network: the addresses that phones get in it, and what they are told about it."""
@@ -46,37 +41,17 @@ class ApnConfig(Section):
         return self
 
 
-class GxPeer(Section):
-    """A PCRF or Diameter agent to connect to; several are tried in this order."""
-
-    host: Host
-    port: Port = DIAMETER_PORT
-    carrier: Literal["tcp", "sctp"] = "tcp"
-    identity: str = Field(default="", description="the Origin-Host it must have; empty: any")
-    default_route: bool = Field(default=False, description="an agent that takes what is for nobody else")
-
-    @property
-    def peer(self) -> PeerConfig:
-        return PeerConfig(
-            address=Address(self.host, self.port), host=self.identity, carrier=Carrier(self.carrier), is_default_route=self.default_route)
-
-
-class GxConfig(Section):
+class GxConfig(DiameterPatience):
     """The policy interface (TS 29.212). Without this section the PGW grants what the HSS subscribed."""
 
-    peers: Annotated[tuple[GxPeer, ...], Field(min_length=1)]
+    peers: Annotated[tuple[DiameterPeer, ...], Field(min_length=1)]
     host: Host | None = Field(default=None, description="local address of the connections; default: the system's choice")
     origin_host: str | None = Field(default=None, description="default: the node's name in the origin realm")
     origin_realm: str
     destination_realm: str | None = Field(default=None, description="default: the origin realm")
-    timers: Literal["lab", "3gpp"] = Field(default="lab", description="3gpp: the RFCs' watchdog and reconnection times, half a minute each")
     tx_s: Seconds = Field(default=3.0, description="how long an answer is awaited")
     on_failure: Literal["terminate", "continue"] = Field(
         default="terminate", description="no PCRF, or a silent one: refuse the session, or grant what the HSS subscribed")
-
-    @property
-    def peer_timers(self) -> PeerTimers:
-        return LAB_TIMERS if self.timers == "lab" else PeerTimers()
 
     @property
     def tx(self) -> Timer:
