@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,8 @@ from epc.wire.identity import Plmn, decode_plmn, encode_plmn
 
 PROCEDURES = table([attach, detach, tracking_area_update, service_request, s1_release, pdn_connectivity, pdn_disconnect])
 _VIEW_LIMIT = 1000
+_MOST_CELLS = 10_000
+_NO_CONTEXT = contextvars.Context()     # for timers that outlive the procedure that starts them by an hour
 
 
 class Mme(Node[MmeConfig]):
@@ -57,6 +60,7 @@ class Mme(Node[MmeConfig]):
         self.s1_connections = 0
         self._listeners: list[Listener] = []
         self._mme_ue_s1ap_ids = 0
+        self._locations: dict[tuple[bytes, bytes, bytes, int], Location] = {}
         self.s11 = S11(self)
         self.s6a = S6a(self)
         # what is the same for every phone is made once
@@ -136,9 +140,16 @@ class Mme(Node[MmeConfig]):
     # places
 
     def location_of(self, tai: s1ap.TAI, ecgi: s1ap.EUTRANCGI) -> Location:
-        """Raises ``WireError`` for a PLMN that is none."""
-        return Location(
-            nas.Tai(plmn=decode_plmn(tai.plmn_identity), tac=int.from_bytes(tai.tac, "big")), decode_plmn(ecgi.plmn_identity), ecgi.cell_id.value)
+        """One object a cell, however many phones are in it. Raises ``WireError`` for a PLMN that is none."""
+        key = (tai.plmn_identity, tai.tac, ecgi.plmn_identity, ecgi.cell_id.value)
+        location = self._locations.get(key)
+        if location is None:
+            location = Location(
+                nas.Tai(plmn=decode_plmn(tai.plmn_identity), tac=int.from_bytes(tai.tac, "big")), decode_plmn(ecgi.plmn_identity), ecgi.cell_id.value)
+            if len(self._locations) >= _MOST_CELLS:
+                self._locations.clear()         # more cells than an eNodeB of ours can have: somebody plays
+            self._locations[key] = location
+        return location
 
     def locate(self, ue: UeContext, tai: s1ap.TAI, ecgi: s1ap.EUTRANCGI) -> None:
         """The phone was heard there; a place that cannot be is ignored."""
@@ -217,7 +228,8 @@ class Mme(Node[MmeConfig]):
                 bearer.s1u_enb_teid = bearer.s1u_enb_address = None
         timers = self.config.timers
         if timers.t3412_s:
-            ue.gone = asyncio.get_running_loop().call_later(timers.t3412_s + timers.mobile_reachable_margin_s, self._unreachable, ue)
+            ue.gone = asyncio.get_running_loop().call_later(
+                timers.t3412_s + timers.mobile_reachable_margin_s, self._unreachable, ue, context=_NO_CONTEXT)
 
     def _unreachable(self, ue: UeContext) -> None:
         ue.gone = None
@@ -231,7 +243,7 @@ class Mme(Node[MmeConfig]):
         if ue.m_tmsi is None or ue.security is None or self.config.timers.purge_s == 0:
             self._purge(ue)
         else:
-            ue.gone = asyncio.get_running_loop().call_later(self.config.timers.purge_s, self._purge, ue)
+            ue.gone = asyncio.get_running_loop().call_later(self.config.timers.purge_s, self._purge, ue, context=_NO_CONTEXT)
 
     def _purge(self, ue: UeContext) -> None:
         ue.gone = None

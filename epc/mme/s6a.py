@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from epc.mme.node import Mme
 
 A = TypeVar("A", bound=s6a.S6aAnswer)
+_MOST_REALMS = 1_000
 
 # TS 29.272 annex A; errors of the network itself, which it does not map, are #17
 _EMM_CAUSES: dict[int, EmmCause] = {
@@ -61,6 +62,7 @@ class S6a:
         config = mme.config
         self._mme = mme
         self._origin_host, self._origin_realm = config.origin_host, config.origin_realm
+        self._home_realms: dict[str, str] = {}          # by the first six digits of the IMSI
         self.endpoint = DiameterNode(
             mme.transport, LocalIdentity(origin_host=self._origin_host, origin_realm=self._origin_realm, applications=(S6A_APPLICATION,)),
             interface="S6a", entropy=mme.entropy, clock=mme.clock, on_request=self._serve, peers=[each.peer for each in config.s6a.peers],
@@ -78,7 +80,7 @@ class S6a:
         imsi = ue.known_imsi
         answer = await self._ask(s6a.AuthenticationInformationRequest(
             session_id=self.endpoint.new_session_id(), origin_host=self._origin_host, origin_realm=self._origin_realm,
-            destination_realm=self._mme.config.home_realm(imsi), user_name=imsi, visited_plmn_id=self._visited_plmn(ue),
+            destination_realm=self._home_realm(imsi), user_name=imsi, visited_plmn_id=self._visited_plmn(ue),
             requested_eutran_authentication_info=s6a.RequestedEutranAuthenticationInfo(
                 number_of_requested_vectors=1, immediate_response_preferred=1, re_synchronization_info=re_synchronization_info),
         ), s6a.AuthenticationInformationAnswer)
@@ -97,7 +99,7 @@ class S6a:
         flags = s6a.UlrFlags.S6A_S6D_INDICATOR | (s6a.UlrFlags.INITIAL_ATTACH_INDICATOR if initial_attach else s6a.UlrFlags(0))
         answer = await self._ask(s6a.UpdateLocationRequest(
             session_id=self.endpoint.new_session_id(), origin_host=self._origin_host, origin_realm=self._origin_realm,
-            destination_host=ue.hss_host, destination_realm=self._mme.config.home_realm(imsi), user_name=imsi,
+            destination_host=ue.hss_host, destination_realm=self._home_realm(imsi), user_name=imsi,
             visited_plmn_id=self._visited_plmn(ue), rat_type=RatType.EUTRAN, ulr_flags=flags, terminal_information=terminal,
         ), s6a.UpdateLocationAnswer)
         ue.hss_host = answer.origin_host
@@ -112,7 +114,7 @@ class S6a:
         imsi = ue.known_imsi
         answer = await self._ask(s6a.PurgeUeRequest(
             session_id=self.endpoint.new_session_id(), origin_host=self._origin_host, origin_realm=self._origin_realm,
-            destination_host=ue.hss_host, destination_realm=self._mme.config.home_realm(imsi), user_name=imsi,
+            destination_host=ue.hss_host, destination_realm=self._home_realm(imsi), user_name=imsi,
             pur_flags=s6a.PurFlags.UE_PURGED_IN_MME,
         ), s6a.PurgeUeAnswer)
         if answer.pua_flags is not None and s6a.PuaFlags.FREEZE_M_TMSI in answer.pua_flags:
@@ -134,6 +136,14 @@ class S6a:
         if not message.is_success:
             raise Reject(emm_cause_of(message), f"{answer.__name__}: {message.result!r}")
         return message
+
+    def _home_realm(self, imsi: str) -> str:
+        realm = self._home_realms.get(imsi[:6])
+        if realm is None:
+            if len(self._home_realms) >= _MOST_REALMS:
+                self._home_realms.clear()
+            realm = self._home_realms[imsi[:6]] = self._mme.config.home_realm(imsi)
+        return realm
 
     def _visited_plmn(self, ue: UeContext) -> Plmn:
         return self._mme.serving_plmn(ue.known_location)

@@ -34,10 +34,11 @@ class Location:
     tai: nas.Tai
     ecgi_plmn: str
     eci: int            # E-UTRAN cell identity, 28 bits
+    uli: gtpv2.Uli = field(init=False, compare=False)           # the same for S11
 
-    @property
-    def uli(self) -> gtpv2.Uli:
-        return gtpv2.Uli(tai=gtpv2.Tai(self.tai.plmn, self.tai.tac), ecgi=gtpv2.Ecgi(self.ecgi_plmn, self.eci))
+    def __post_init__(self) -> None:
+        uli = gtpv2.Uli(tai=gtpv2.Tai(self.tai.plmn, self.tai.tac), ecgi=gtpv2.Ecgi(self.ecgi_plmn, self.eci))
+        object.__setattr__(self, "uli", uli)
 
 
 @dataclass(slots=True)
