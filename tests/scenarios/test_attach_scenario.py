@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from epc.lab.ladder.steps import STEPS
@@ -43,3 +45,44 @@ async def test_messages_lost_on_every_udp_link_cost_time_and_nothing_else(networ
             world.lab.check_invariants()
             await world.lab.detach(phone)
             world.lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.parametrize("integrity", ["EIA1", "EIA2", "EIA3"])
+@pytest.mark.parametrize("ciphering", ["EEA0", "EEA1", "EEA2", "EEA3"])
+async def test_every_pair_of_nas_algorithms(network, ciphering: str, integrity: str) -> None:
+    async with network({"mme1.security": {"ciphering": [ciphering], "integrity": [integrity]}}) as world:
+        phone = world.lab.phone(IMSI)
+        await world.lab.attach(phone)
+        await world.lab.detach(phone)
+        (complete,) = [event for event in world.lab.observer.events if event.name == "Attach Complete"]
+        assert complete.ciphered is (ciphering != "EEA0"), "the ladder reads what the wire hides"
+        world.lab.check_invariants(nothing_left=True)
+
+
+async def test_a_second_attach_of_a_known_phone_skips_identity_and_authentication(network) -> None:
+    async with network() as world:
+        phone = world.lab.phone(IMSI)
+        await world.lab.attach(phone)
+        await world.lab.detach(phone)
+        before = len(world.lab.observer.events)
+        await world.lab.attach(phone)
+        names = [event.name for event in world.lab.observer.events[before:]]
+        assert "Identity Request" not in names
+        assert "Authentication Request" not in names
+        await world.lab.ping(phone, world.lab.server)
+
+
+async def test_a_hundred_phones_at_once(network) -> None:
+    phones = {"imsi": IMSI, "count": 100, "k": "465B5CE8B199B49FAA5F0A2EE238A6BC", "opc": "E8ED289DEBA952E4283B54E88E6183CA"}
+    async with network({"enb1.phones": [phones], "hss1.subscribers.0.count": 100}) as world:
+        lab = world.lab
+        results = await asyncio.gather(*(phone.ue.attach(max_attempts=1) for phone in lab.phones))
+        assert all(result.success for result in results)
+        await lab.settled()
+        lab.check_invariants()
+        assert len({str(phone.ue.ip) for phone in lab.phones}) == 100
+        for phone in lab.phones[::20]:
+            await lab.ping(phone, lab.server, count=1)
+        await asyncio.gather(*(phone.ue.detach() for phone in lab.phones))
+        await lab.settled()
+        lab.check_invariants(nothing_left=True)
