@@ -6,7 +6,8 @@ API; ``epc.lab`` runs several in one process; the node itself cannot tell.
 
 from epc.node.config import ConfigError, Endpoint, NodeConfig, Section, load_config, parse_config
 from epc.node.metrics import NodeMetrics
-from epc.node.node import Command, Node, View, serve
+from epc.node.node import Command, Node, View
+from epc.node.serve import serve
 from epc.node.tunnel import TUNNELS, TunnelEnd, TunnelName
 
 __all__ = [

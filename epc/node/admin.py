@@ -6,15 +6,13 @@ GET /metrics /healthz /readyz, GET /state and /state/VIEW, POST /command/NAME wi
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 from aiohttp import web
 
+from epc.node.node import Node
 from epc.transport.interface import Address
-
-if TYPE_CHECKING:
-    from epc.node.node import Node
 
 
 def _json(data: object, status: int = 200) -> web.Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -81,21 +80,3 @@ class Node(Generic[C]):
     def tunnels(self) -> Iterable[TunnelEnd]:
         """Every tunnel id that the node holds now, own and learned."""
         return ()
-
-
-async def serve(node: Node[C], stopped: asyncio.Event) -> None:
-    """Run ``node`` with its admin API until ``stopped`` is set."""
-    from epc.node.admin import AdminServer
-
-    admin = AdminServer(node)
-    await admin.start()
-    try:
-        await node.start()
-        node.started_at = node.clock()
-        node.log.info("node.started", admin=str(admin.address) if admin.address else None)
-        await stopped.wait()
-    finally:
-        await node.stop()
-        await node.transport.close()
-        await admin.stop()
-        node.log.info("node.stopped")
