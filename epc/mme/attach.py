@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from epc.mme.authentication import AuthenticationFailed, authenticate
 from epc.mme.detach import network_initiated_detach
-from epc.mme.identity import identify
+from epc.mme.identity import identify, imsi_of
 from epc.mme.initial_context_setup import initial_context_setup
 from epc.mme.s11 import DEFAULT_BEARER_EBI, PdnGranted
 from epc.mme.security_mode import SecurityModeFailed, take_security_into_use
@@ -48,7 +48,10 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
 
             #  2   who is it
             step(2, "identity")
-            ue.imsi = await _imsi(mme, ue, request)
+            imsi = await _imsi(mme, ue, request)
+            if ue.imsi is not None and ue.imsi != imsi:
+                raise Reject(EmmCause.UE_IDENTITY_CANNOT_BE_DERIVED_BY_THE_NETWORK, "the phone has proved to be another one")
+            ue.imsi = imsi
 
             #  3-4 prove it, and protect what follows; a phone that its stored context has verified need not
             if not mme.may_skip_authentication(ue):
@@ -106,8 +109,8 @@ def rejecting(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> Iterator[N
     except AuthenticationFailed:
         conclude(mme, ue, nas.AuthenticationReject(), AUTHENTICATION_FAILURE)
         raise
-    except (SecurityModeFailed, TimerExpired):
-        conclude(mme, ue, None, UNSPECIFIED)            # T3450, T3460, T3470: nobody is there to be told
+    except (SecurityModeFailed, TimerExpired, ConnectionError):
+        conclude(mme, ue, None, UNSPECIFIED)            # T3450, T3460, T3470, or the connection is gone: nobody is there to be told
         raise
     except Reject as error:
         conclude(mme, ue, refusal(mme, request, error), NORMAL_RELEASE)
@@ -164,8 +167,8 @@ def check(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> nas.PdnConnect
 
 async def _imsi(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> Imsi:
     match request.eps_mobile_identity:
-        case nas.ImsiIdentity(imsi=digits):
-            return Imsi(digits)
+        case nas.ImsiIdentity() as identity:
+            return imsi_of(identity)
         case nas.Guti() if ue.connection is not None and ue.connection.is_secured and ue.imsi is not None:
             return ue.imsi
         case nas.Guti() if ue.claimed is not None and ue.claimed.imsi is not None:

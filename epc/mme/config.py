@@ -9,14 +9,13 @@ from pydantic import Field, field_validator, model_validator
 from epc.node import NodeConfig, Section
 from epc.node.config import Host, PlmnDigits, Port, Seconds
 from epc.node.diameter import DiameterPatience, DiameterPeer
-from epc.node.gtpc import GtpcSettings
+from epc.node.gtpc import GtpcInterface, GtpcSettings
 from epc.peer.timer import Timer
 from epc.security.nas_algorithms import Eea, Eia
 from epc.transport.interface import Address
 from epc.wire import nas
 
 S1AP_PORT = 36412
-GTPC_PORT = 2123
 Octet = Annotated[int, Field(ge=0, le=0xFF)]
 TwoOctets = Annotated[int, Field(ge=0, le=0xFFFF)]
 
@@ -31,17 +30,6 @@ class S1Endpoint(Section):
 
     host: Host
     port: Port = S1AP_PORT
-
-    @property
-    def address(self) -> Address:
-        return Address(self.host, self.port)
-
-
-class S11Endpoint(Section):
-    """The MME's own end of S11; the SGW sees this address in F-TEIDs."""
-
-    host: Host
-    port: Port = GTPC_PORT
 
     @property
     def address(self) -> Address:
@@ -63,16 +51,10 @@ class ServedTais(Section):
     tacs: Annotated[tuple[TwoOctets, ...], Field(min_length=1, max_length=16)]
 
 
-class ServingGateway(Section):
+class ServingGateway(GtpcInterface):
     """An SGW to select; ``tacs`` restricts it to phones in these tracking areas (any, when empty)."""
 
-    host: Host
-    port: Port = GTPC_PORT
     tacs: tuple[TwoOctets, ...] = ()
-
-    @property
-    def address(self) -> Address:
-        return Address(self.host, self.port)
 
 
 class PdnGateway(Section):
@@ -160,7 +142,7 @@ class NetworkNameConfig(Section):
 
 class MmeConfig(NodeConfig):
     s1: Annotated[tuple[S1Endpoint, ...], Field(min_length=1)]
-    s11: S11Endpoint
+    s11: GtpcInterface
     s6a: S6aConfig
     gummeis: Annotated[tuple[Gummei, ...], Field(min_length=1, max_length=256)]
     tais: Annotated[tuple[ServedTais, ...], Field(min_length=1)]
@@ -177,9 +159,6 @@ class MmeConfig(NodeConfig):
     def _check(self) -> MmeConfig:
         if sum(len(tais.tacs) for tais in self.tais) > 16:
             raise ValueError("tais: at most 16 tracking areas fit the list that a phone is given")
-        for host in (self.s11.host, *[sgw.host for sgw in self.sgws]):
-            if host in ("0.0.0.0", "::"):
-                raise ValueError(f"{host}: peers need an address that they can send to")
         if self.timers.t3412_s and nas.GprsTimer.of(self.timers.t3412_s).seconds != self.timers.t3412_s:
             raise ValueError(f"timers.t3412_s: {self.timers.t3412_s} s cannot be said exactly; use 2 s steps to 62 s, minutes to 31, then 6 minutes")
         return self

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 async def identify(mme: Mme, ue: UeContext) -> Imsi:
     """The IMSI, asked of the phone. Raises :class:`Reject` when it answers with something else."""
     answer = await ue.nas.request(nas.IdentityRequest(identity_type=nas.IdentityType.IMSI), nas.IdentityResponse, timer=mme.timers.t3470)
-    match answer.mobile_identity:
+    return imsi_of(answer.mobile_identity)
+
+
+def imsi_of(identity: nas.EpsMobileIdentity | nas.MobileIdentity) -> Imsi:
+    """The IMSI in an identity, if it is one: TS 23.003 clause 2.2. Raises :class:`Reject`."""
+    match identity:
         case nas.ImsiIdentity(imsi=digits) if 6 <= len(digits) <= 15:
             return Imsi(digits)
         case _:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 from epc.mme.delete_bearer import delete_bearer
 from epc.mme.downlink_data_notification import downlink_data_notification
 from epc.mme.ue_context import Bearer, PdnConnection, SgwSession, UeContext
+from epc.node.gtpc import restart_counter
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.procedure import Reject, TimerExpired, procedure
-from epc.transport.gtpc import GtpcEndpoint, load_and_increment
+from epc.transport.gtpc import GtpcEndpoint
 from epc.wire import nas
 from epc.wire.errors import WireError
 from epc.wire.gtpv2 import (
@@ -129,13 +130,12 @@ class S11:
     def __init__(self, mme: Mme) -> None:
         config = mme.config
         self._mme = mme
-        counter_file = None if config.state_directory is None else config.state_directory / f"{config.name}.restart-counter"
-        counter = int(mme.clock()) & 0xFF if counter_file is None else load_and_increment(counter_file)
         self._address = ip_address(config.s11.host)
         self.sessions: dict[int, SgwSession] = {}           # by the MME's TEID, those being deleted included
         self._owner: dict[int, UeContext] = {}
         self.endpoint = GtpcEndpoint(
-            mme.transport, config.s11.address, interface="S11", restart_counter=counter, on_request=self._serve, on_event=self._on_path_event,
+            mme.transport, config.s11.address, interface="S11", restart_counter=restart_counter(mme), on_request=self._serve,
+            on_event=self._on_path_event,
             timers=config.gtp.timers, observer=mme.metrics, remote_teid=self._remote_teid, first_sequence=mme.entropy.getrandbits(23))
 
     # requests of ours

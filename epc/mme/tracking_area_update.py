@@ -71,7 +71,7 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
             eps_network_feature_support=mme.eps_network_feature_support))
         if not connection.has_radio_context:
             release(mme, connection, NORMAL_RELEASE)
-    except TimerExpired:
+    except (TimerExpired, ConnectionError):
         release(mme, connection, UNSPECIFIED)
         raise
     except Reject as error:

@@ -208,3 +208,32 @@ async def test_esm_message_before_security_is_discarded(world, phone) -> None:
 async def test_keys_of_every_context_are_given_to_the_lab(world, phone) -> None:
     await phone.attach()
     assert list(world.mme.nas_keys()) == [(phone.vector.kasme, phone.security.eea, phone.security.eia)]
+
+
+async def test_authenticated_phone_cannot_become_another_one(world, phone) -> None:
+    victim = world.phone("001010000000002")
+    await victim.attach()
+    await phone.begin_attach()
+    await phone.receive_accept()
+    phone.say(phone.attach_request(eps_mobile_identity=nas.ImsiIdentity(imsi=victim.imsi)))
+    assert (await phone.hear(nas.AttachReject)).emm_cause == EmmCause.UE_IDENTITY_CANNOT_BE_DERIVED_BY_THE_NETWORK
+    await phone.be_released()
+    assert victim.context.is_registered
+    assert len(world.sgw.sessions) == 1
+
+
+@pytest.mark.parametrize("imsi", ["1", "0010100000000012"])
+async def test_imsi_that_is_none(world, phone, imsi) -> None:
+    phone.say(phone.attach_request(eps_mobile_identity=nas.ImsiIdentity(imsi=imsi)))
+    assert (await phone.hear(nas.AttachReject)).emm_cause == EmmCause.UE_IDENTITY_CANNOT_BE_DERIVED_BY_THE_NETWORK
+    assert world.hss.received == []
+
+
+async def test_exhausted_downlink_nas_count_releases_the_phone(world, phone) -> None:
+    await phone.attach()
+    await phone.go_idle()
+    phone.context.security._downlink_count = 1 << 24
+    phone.say(nas.TrackingAreaUpdateRequest(
+        eps_update_type=nas.EpsUpdateType(value=nas.EpsUpdateTypeValue.TA_UPDATING), nas_key_set_identifier=phone.ksi, old_guti=phone.guti))
+    await phone.be_released()
+    assert world.mme.s1_connections == 0
