@@ -609,4 +609,6 @@ class Ue:
             self._refuse_callers()
         self._answers.append(answer)
         slot.start(what, self, answer, *arguments, collision=collision)
-        return await answer
+        result = await answer
+        await asyncio.sleep(0)      # the procedure ends in this turn of the loop: its caller may ask for the next one at once
+        return result

@@ -325,3 +325,19 @@ async def test_outcome_of_every_attach_is_counted(network, ue) -> None:
     await asyncio.gather(ue.attach(), network.serve_attach())
     await asyncio.sleep(0)
     assert finished == [("attach", Outcome.REJECTED, "PLMN_NOT_ALLOWED"), ("attach", Outcome.SUCCESS, "")]
+
+
+async def test_next_attempt_may_follow_at_once(network, ue) -> None:
+    """Whoever was told how an attach ended finds the UE ready for the next one."""
+    async def refused_then_served():
+        refused = await ue.attach(max_attempts=1)
+        return refused, await ue.attach(max_attempts=1)
+
+    attempts = asyncio.ensure_future(refused_then_served())
+    await network.receive(nas.AttachRequest)
+    network.send(nas.AttachReject(emm_cause=EmmCause.NETWORK_FAILURE))
+    network.release()
+    await network.serve_attach()
+    refused, served = await attempts
+    assert refused.emm_cause == EmmCause.NETWORK_FAILURE
+    assert served.success
