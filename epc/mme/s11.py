@@ -43,6 +43,7 @@ from epc.wire.gtpv2 import (
     ReleaseAccessBearersRequest,
     ReleaseAccessBearersResponse,
     SelectionMode,
+    Uli,
     rejection,
 )
 from epc.wire.gtpv2 import PdnType as GtpPdnType
@@ -251,9 +252,9 @@ class S11:
             ue.session = None
         self._mme.runner.start(delete_session, self._mme, session, ue)
 
-    async def delete_pdn_connection(self, session: SgwSession, linked_ebi: int, uli: object) -> None:
+    async def delete_pdn_connection(self, session: SgwSession, linked_ebi: int, uli: Uli | None) -> None:
         """End one PDN connection; raises nothing: a silent or unwilling SGW is counted, and its part is its own."""
-        request = DeleteSessionRequest(linked_ebi=linked_ebi, uli=uli, indication=Indication.OI)  # type: ignore[arg-type]
+        request = DeleteSessionRequest(linked_ebi=linked_ebi, uli=uli, indication=Indication.OI)
         try:
             packet = await self.endpoint.request(session.sgw, session.s11_sgw_teid, request)
         except TimerExpired:
