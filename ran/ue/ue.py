@@ -416,8 +416,12 @@ class Ue:
                                             procedure_transaction_identity=error.procedure_transaction_identity or 0))
 
     def security_mode_command(self, mode: AsSecurityMode) -> None:
-        """RRC SecurityModeCommand: complete when the eNodeB's KeNB is the UE's own."""
+        """RRC SecurityModeCommand: complete when the eNodeB's KeNB is the UE's own.
+
+        It also tells that the MME accepted the SERVICE REQUEST, so that NAS is secured from here on (TS 24.301 clause 4.4.2.3).
+        """
         if self.security is not None and mode.k_enb == self.security.derive_kenb() and not self.behaviour.refuse_as_security:
+            self.secured = True
             self.serving_radio.security_mode_complete()
         else:
             self.serving_radio.security_mode_failure()

@@ -8,7 +8,7 @@ import pytest
 
 from ran.enb.causes import USER_INACTIVITY
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 IMSI = "001010000000001"
 
 
