@@ -24,7 +24,6 @@ from epc.wire.diameter.policy import ChargingRuleReport, DefaultEpsBearerQos, Fl
 
 pytestmark = [
     pytest.mark.virtual_clock,
-    pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning"),
 ]
 
 REALM = "epc.mnc001.mcc001.3gppnetwork.org"

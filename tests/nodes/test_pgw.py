@@ -99,7 +99,7 @@ from epc.wire.nas.protocol_configuration import (
 )
 
 # The warning: a timer that is due in less than the virtual clock's resolution, which the loop then runs at once.
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 SGW, S5C, S5U, PCRF, SERVER = "10.0.0.3", "10.0.0.6", "10.0.0.7", "10.0.0.8", "10.200.0.1"
 IMSI = Imsi("001010000000001")

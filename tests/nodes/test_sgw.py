@@ -67,7 +67,7 @@ from epc.wire.gtpv2 import (
 from epc.wire.identity import Imsi
 
 # The warning: a timer that is due in less than the virtual clock's resolution, which the loop then runs at once.
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 MME, S11, S5C, S1U, S5U, PGW, ENB = "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7"
 IMSI = Imsi("001010000000001")

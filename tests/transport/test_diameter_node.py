@@ -32,7 +32,6 @@ from epc.wire.diameter.groups import ProxyInfo
 
 pytestmark = [
     pytest.mark.virtual_clock,
-    pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning"),       # a delay below the virtual clock's tick is no time at all
 ]
 
 REALM = "epc.mnc001.mcc001.3gppnetwork.org"

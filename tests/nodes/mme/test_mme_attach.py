@@ -13,7 +13,7 @@ from epc.wire import diameter, gtpv2, nas, s1ap
 from epc.wire.diameter import ExperimentalResultCode, s6a
 from epc.wire.nas import EmmCause, EsmCause
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 
 async def rejected(phone) -> tuple[nas.AttachReject, EsmCause | int | None]:

@@ -10,7 +10,7 @@ from epc.wire import gtpv2, nas, s1ap
 from epc.wire.diameter import s6a
 from epc.wire.nas import EmmCause
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 
 def update_request(phone, value=nas.EpsUpdateTypeValue.PERIODIC_UPDATING, *, active: bool = False, **more) -> nas.TrackingAreaUpdateRequest:

@@ -11,7 +11,7 @@ from epc.mme import MmeConfig
 from epc.node import ConfigError, parse_config
 from epc.wire import nas, s1ap
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 
 async def test_s1_setup_tells_gummei_and_capacity(world) -> None:

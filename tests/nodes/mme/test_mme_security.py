@@ -10,7 +10,7 @@ from epc.wire import nas, s1ap
 from epc.wire.diameter import s6a
 from epc.wire.nas import EmmCause
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 AUTS = bytes(range(14))
 
 

@@ -7,7 +7,7 @@ import pytest
 from epc.wire import gtpv2, nas, s1ap
 from epc.wire.nas import EsmCause
 
-pytestmark = [pytest.mark.virtual_clock, pytest.mark.filterwarnings("ignore::async_solipsism.ResolutionWarning")]
+pytestmark = pytest.mark.virtual_clock
 
 
 def connectivity(apn: str | None = "ims", pti: int = 7) -> nas.PdnConnectivityRequest:
