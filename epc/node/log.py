@@ -19,7 +19,10 @@ def configure_logging(config: LogConfig) -> None:
     """Logs go to standard error. A filtered level costs a fraction of a microsecond."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(serializer=_json) if config.format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=28)
+        else structlog.dev.ConsoleRenderer(
+            # Never with the values of local variables: subscribers' keys are among them, and to render them takes a tenth of a second.
+            colors=sys.stderr.isatty(), pad_event_to=28, exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     processors: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,

@@ -602,7 +602,8 @@ class _PeerDriver:
         self._config = config
         self._links: dict[Side, _Link] = {}
         self._connecting: asyncio.Task[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_time = 0.0              # the handle may not tell: uvloop runs what is due within a millisecond without a timer
         self._state = (peer.state, peer.watchdog.state)
 
     def stop(self, cause: DisconnectCause) -> None:
@@ -696,17 +697,16 @@ class _PeerDriver:
 
     def _arm(self) -> None:
         deadline = self.peer.timer()
-        alarm = self._alarm
-        if deadline is None or (alarm is not None and alarm.when() <= deadline):
+        if deadline is None or (self._alarm is not None and self._alarm_time <= deadline):
             return                                              # an alarm that rings early only finds nothing to do
-        if alarm is not None:
-            alarm.cancel()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring)
+        self._alarm_time = deadline
 
     def _ring(self) -> None:
-        alarm, self._alarm = self._alarm, None
-        assert alarm is not None
-        self.peer.timeout(max(self._node._now(), alarm.when()))     # the loop rings up to one clock tick early
+        self._alarm = None
+        self.peer.timeout(max(self._node._now(), self._alarm_time))     # the loop rings up to one clock tick early
         self.flush()
 
     def _connect(self) -> None:

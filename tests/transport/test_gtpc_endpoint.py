@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+import uvloop
 
 from epc.peer.gtpc import GtpcTimers, PathEvent, PathFailed, PeerRestarted, RequestReceived
 from epc.peer.timer import Timer, TimerExpired
@@ -121,6 +122,20 @@ async def test_path_failure_and_restart_are_told(ends: Ends) -> None:
     ends.network.cut("mme", "sgw")
     await asyncio.sleep(70.0)
     assert ends.events[1:] == [PathFailed(host=SGW.host)]
+
+
+def test_timers_that_are_due_at_once_ring_under_uvloop() -> None:
+    """uvloop's handle for what is due within a millisecond is none of a timer and does not tell its time."""
+
+    async def ask_twice() -> list[object]:
+        mme = GtpcEndpoint(MemoryNetwork().transport("mme"), MME, restart_counter=1, on_request=lambda request: None)
+        await mme.open()
+        at_once = Timer("T3-RESPONSE", 0.0001, 1)
+        results: list[object] = list(await asyncio.gather(*(mme.request(SGW, 0x2001, REQUEST, at_once) for _ in range(2)), return_exceptions=True))
+        await mme.close()
+        return results
+
+    assert [type(result) for result in uvloop.run(ask_twice())] == [TimerExpired, TimerExpired]
 
 
 def test_restart_counter_grows_with_every_start(tmp_path: Path) -> None:
