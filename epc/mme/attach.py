@@ -95,7 +95,7 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
     step(10, "modify-bearer")
     if ue.session is not None:
         try:
-            await mme.s11.modify_bearer(ue.session, ue)
+            await mme.s11.modify_bearer(ue.session)
         except Reject:
             ue.slot.start(network_initiated_detach, mme, ue, nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED, None)
             raise

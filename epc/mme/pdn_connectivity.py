@@ -52,7 +52,7 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
                 raise Reject(answer.esm_cause, "the phone refused the bearer")
 
             # 13-14 downlink path
-            await mme.s11.modify_bearer(session, ue)
+            await mme.s11.modify_bearer(session)
             undo.pop_all()
     except TimerExpired:
         raise

@@ -212,14 +212,17 @@ class S11:
             pdn=pdn, esm_cause=_narrowed(wanted.pdn_type, address, cause),
             protocol_configuration_options=answer.pco, extended_protocol_configuration_options=answer.epco)
 
-    async def modify_bearer(self, session: SgwSession, ue: UeContext) -> None:
-        """Tell the SGW the eNodeB's ends of all bearers that have one; raises :class:`Reject`."""
+    async def modify_bearer(self, session: SgwSession) -> None:
+        """Tell the SGW the eNodeB's ends of all bearers that have one; raises :class:`Reject`.
+
+        Without the phone's location, which the SGW would have to pass on: it is for a PGW that asked to hear of changes (TS 29.274 table 7.2.7-1),
+        and on an attach the PGW knows it already (TS 23.401 clause 5.3.2.1 steps 23 and 23a).
+        """
         for pdn in session.pdns.values():
             bearers = [bearer for bearer in pdn.bearers.values() if bearer.s1u_enb_teid is not None and bearer.s1u_enb_address is not None]
             if not bearers:
                 continue
             answer = await self._ask_for_phone(session, ModifyBearerRequest(
-                uli=ue.known_location.uli,
                 bearer_contexts_to_be_modified=tuple([
                     BearerContextToBeModified(
                         ebi=bearer.ebi, s1u_enb_fteid=self._fteid(InterfaceType.S1_U_ENODEB_GTP_U, bearer.s1u_enb_teid or 0, bearer.s1u_enb_address))

@@ -40,7 +40,7 @@ async def service_request(mme: Mme, ue: UeContext, request: nas.ServiceRequest) 
 
         #  8-12 downlink path
         step(2, "modify-bearer")
-        await mme.s11.modify_bearer(ue.session, ue)
+        await mme.s11.modify_bearer(ue.session)
     except (TimerExpired, ConnectionError):
         release(mme, connection, UNSPECIFIED)
         raise

@@ -56,7 +56,7 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
         if not connection.has_radio_context:
             if request.eps_update_type.active:
                 await initial_context_setup(mme, ue)
-                await mme.s11.modify_bearer(session, ue)
+                await mme.s11.modify_bearer(session)
             elif any(bearer.s1u_enb_teid is not None for bearer in session.bearers()):
                 await mme.s11.release_access_bearers(session)
 
