@@ -26,7 +26,7 @@ from epc.sgw.downlink_data_notification import downlink_data_notification, downl
 from epc.sgw.error_indication import enodeb_lost_tunnel, pgw_lost_tunnel
 from epc.sgw.modify_bearer import modify_bearer
 from epc.sgw.release_access_bearers import release_access_bearers
-from epc.sgw.restoration import mme_restarted, pgw_restarted
+from epc.sgw.restoration import end_at_pgw, mme_restarted, pgw_restarted
 from epc.sgw.update_bearer import update_bearer
 from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address
@@ -175,7 +175,7 @@ class Sgw(Node[SgwConfig]):
         self._on_request(self.s5, received)
 
     def _on_create_session(self, received: RequestReceived, request: gtpv2.CreateSessionRequest) -> None:
-        """Finds the UE by TEID, or by IMSI for its first PDN connection, and makes its context if there is none."""
+        """A further PDN connection comes to the UE's TEID; the first one, which makes the UE's context, to none."""
         teid = request.sender_fteid.teid
         if received.teid:
             ue = self.control_teids.get(received.teid)
@@ -187,13 +187,28 @@ class Sgw(Node[SgwConfig]):
                 refuse(self.s11, received, CauseValue.CONDITIONAL_IE_MISSING, teid, offending_ie=OffendingIe(1, 0))
                 return
             mme = Address(*received.peer)
-            ue = self.ues.get(request.imsi)
-            if ue is None:
-                ue = UeContext(imsi=request.imsi, slot=Slot(self.runner, {}), mme=mme, s11_mme_teid=teid)
-                self.register_ue(ue)
-            else:
-                self.move_ue(ue, mme, teid)
-        ue.slot.start(create_session, self, ue, received, collision=Collision.QUEUE if received.teid else Collision.REPLACE)
+            former = self.ues.get(request.imsi)
+            if former is not None:
+                self._supersede(former, request)
+            ue = UeContext(imsi=request.imsi, slot=Slot(self.runner, {}), mme=mme, s11_mme_teid=teid)
+            self.register_ue(ue)
+        ue.slot.start(create_session, self, ue, received, collision=Collision.QUEUE)
+
+    def _supersede(self, ue: UeContext, request: gtpv2.CreateSessionRequest) -> None:
+        """The UE attaches anew: what it had is deleted here, and at the PGW unless the new session takes its place there (TS 29.274 clause 7.2.1).
+
+        The new context has another TEID, so that a Delete Session Request for the old one, if it comes late, does the new one no harm. One
+        that is being carried out ends by itself, with its answer.
+        """
+        if ue.slot.running is create_session:
+            ue.slot.cancel()
+        wanted = request.bearer_contexts_to_be_created[0].ebi
+        pgw = None if request.pgw_fteid is None else request.pgw_fteid.host
+        for connection in list(ue.connections.values()):
+            self.remove(connection, keep_ue=True)
+            if (connection.linked_ebi, connection.pgw.host) != (wanted, pgw):
+                end_at_pgw(self, connection)
+        self.remove_ue_if_idle(ue)
 
     def _on_request(self, endpoint: GtpcEndpoint, received: RequestReceived) -> None:
         message = received.message

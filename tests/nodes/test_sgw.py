@@ -500,6 +500,37 @@ async def test_second_attach_replaces_the_session(bench: Bench) -> None:
     bench.assert_empty()
 
 
+async def test_late_deletion_of_the_first_session_does_the_second_one_no_harm(bench: Bench) -> None:
+    first = await bench.attach()
+    second = await bench.attach()
+    assert first.sender_fteid is not None
+    assert second.sender_fteid is not None
+    assert first.sender_fteid.teid != second.sender_fteid.teid
+    late = await bench.ask(delete_session_request(), first.sender_fteid.teid)
+    assert isinstance(late, DeleteSessionResponse)
+    assert late.cause.value == CauseValue.CONTEXT_NOT_FOUND
+    assert len(bench.sgw.connections) == 1
+
+
+async def test_deletion_under_way_is_answered_although_the_ue_attaches_anew(bench: Bench) -> None:
+    first = await bench.attach()
+    assert first.sender_fteid is not None
+    held: list[RequestReceived] = []
+    bench.pgw.answers[DeleteSessionRequest] = lambda received: held.append(received)
+    deleting = asyncio.create_task(bench.ask(delete_session_request(), first.sender_fteid.teid))
+    await asyncio.sleep(0.5)
+    second = await bench.attach()
+    bench.pgw.endpoint.respond(held[0], DeleteSessionResponse(cause=Cause(value=CauseValue.CONTEXT_NOT_FOUND)), 1)
+    answer = await deleting
+    assert isinstance(answer, DeleteSessionResponse)
+    assert answer.cause == ACCEPTED
+    assert len(bench.sgw.connections) == 1
+    bench.pgw.answers[DeleteSessionRequest] = lambda _: DeleteSessionResponse(cause=ACCEPTED)
+    assert second.sender_fteid is not None
+    await bench.ask(delete_session_request(), second.sender_fteid.teid)
+    bench.assert_empty()
+
+
 async def test_second_attach_at_another_pgw_deletes_the_session_at_the_first(bench: Bench) -> None:
     await bench.attach()
     other = Peer(bench.network, "pgw2", "10.0.0.8", "S5/S8")
