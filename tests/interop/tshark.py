@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,8 @@ import pytest
 from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
 
-WARNING, PROTOCOL_SEQUENCE = 0x00600000, 0x02000000      # severities and groups of epan/proto.h
-BAD_PACKETS = (
-    # The group "sequence" judges the capture's TCP, not the protocol: a capture starts in the middle of a connection.
-    f"(_ws.malformed || _ws.expert.severity >= {WARNING:#010x}) && !(_ws.expert.group == {PROTOCOL_SEQUENCE:#010x} && !_ws.malformed)"
-)
+NOTE, WARNING = 0x00400000, 0x00600000                      # severities of Wireshark's epan/proto.h
+SEQUENCE = 0x02000000                                       # the group of what judges the capture's TCP, and not the protocol in it
 DECODE_AS = ("-d", "udp.port==9899,sctp")                   # SCTP in UDP, RFC 6951
 TIMEOUT_S = 60
 
@@ -42,8 +39,14 @@ class Sample:
     payload: bytes
     carrier: Carrier
     port: int
-    downlink: bool = False  # from the server (MME, PGW, HSS...) to the client
+    is_downlink: bool = False       # from the server (MME, PGW, HSS...) to the client
     ppid: int = 0
+    dissector: str = ""             # not a packet, but an exported PDU for the dissector of that name
+
+
+def bad_packets(severity: int = WARNING) -> str:
+    """The display filter for packets that are malformed, or flagged with that severity or a higher one."""
+    return f"(_ws.malformed || _ws.expert.severity >= {severity:#010x}) && !(_ws.expert.group == {SEQUENCE:#010x} && !_ws.malformed)"
 
 
 def _tshark(capture: Path, *arguments: str) -> str:
@@ -70,12 +73,18 @@ def frames_by_filter(capture: Path, display_filters: Sequence[str]) -> list[int]
     return counts[::-1]         # the last table comes first
 
 
-def complaints(capture: Path) -> list[Complaint]:
-    """The packets that tshark calls malformed, or flags with a warning or an error."""
-    rows = table(capture, "-Y", BAD_PACKETS, fields=("frame.number", "frame.comment", "_ws.expert.severity", "_ws.expert.message", "_ws.malformed"))
+def dissections(capture: Path, *protocols: str) -> list[str]:
+    """What tshark writes of each packet, with the layers of ``protocols`` in full."""
+    return re.split(r"^Frame \d+: ", _tshark(capture, "-V", "-O", ",".join(protocols)), flags=re.MULTILINE)[1:]
+
+
+def complaints(capture: Path, severity: int = WARNING) -> list[Complaint]:
+    """The packets that tshark calls malformed, or flags with that severity or a higher one."""
+    rows = table(capture, "-Y", bad_packets(severity),
+                 fields=("frame.number", "frame.comment", "_ws.expert.severity", "_ws.expert.message", "_ws.malformed"))
     return [
-        Complaint(frame_number=int(number), comment=comment, text=f"{message or malformed} ({severity})")
-        for number, comment, severity, message, malformed in rows]
+        Complaint(frame_number=int(number), comment=comment, text=f"{message or malformed} ({severities})")
+        for number, comment, severities, message, malformed in rows]
 
 
 def write_samples(capture: Path, samples: Iterable[Sample]) -> int:
@@ -85,7 +94,10 @@ def write_samples(capture: Path, samples: Iterable[Sample]) -> int:
     try:
         for index, sample in enumerate(samples):
             ends = Address(client, sample.port), Address(server, sample.port)
-            source, destination = reversed(ends) if sample.downlink else ends
+            source, destination = reversed(ends) if sample.is_downlink else ends
+            if sample.dissector:
+                file.readable_copy(index / 1000, sample.name, sample.dissector, sample.payload, source, destination, carrier=sample.carrier)
+                continue
             file.packet(TappedPacket(
                 time=index / 1000, node=sample.name, direction=Direction.SENT, carrier=sample.carrier, interface="", source=source,
                 destination=destination, payload=sample.payload, ppid=sample.ppid))
@@ -94,8 +106,33 @@ def write_samples(capture: Path, samples: Iterable[Sample]) -> int:
     return file.packets_written
 
 
-def judged(capture: Path, samples: Sequence[Sample]) -> list[str]:
-    """Write ``samples`` to ``capture`` and say what tshark holds against them: a line each, with the octets."""
+def judged(capture: Path, samples: Sequence[Sample], *, layer: str, severity: int = WARNING) -> list[str]:
+    """Write ``samples`` to ``capture`` and say what tshark holds against them: a line each, with the octets.
+
+    A sample in which tshark does not see the protocol ``layer`` at all is held against it too.
+    """
+    if write_samples(capture, samples) != len(samples):
+        raise ValueError("a sample is too long for one packet")
+    bad = [
+        f"{complaint.comment.strip()}: {complaint.text}: {samples[complaint.frame_number - 1].payload.hex()}"
+        for complaint in complaints(capture, severity)]
+    strange = table(capture, "-Y", f"!{layer}", fields=("frame.comment", "frame.protocols"))
+    return bad + [f"{comment.strip()}: dissected as {protocols}" for comment, protocols in strange]
+
+
+def disagreements(capture: Path, samples: Sequence[Sample], expected: Sequence[Mapping[str, str]]) -> list[str]:
+    """Write ``samples`` to ``capture`` and compare fields of each with what is ``expected``; of a field that repeats, one value has to match."""
     write_samples(capture, samples)
-    return [
-        f"{complaint.comment.strip()}: {complaint.text}: {samples[complaint.frame_number - 1].payload.hex()}" for complaint in complaints(capture)]
+    fields = sorted({field for each in expected for field in each})
+    differences = []
+    for sample, wanted, values in zip(samples, expected, table(capture, fields=fields), strict=True):
+        seen = dict(zip(fields, values, strict=True))
+        differences += [
+            f"{sample.name}: {field} is {seen[field] or 'absent'}, not {value}" for field, value in wanted.items()
+            if value not in seen[field].split(",")]
+    return differences
+
+
+def words(name: str) -> str:
+    """A name as specifications, tshark and Python have it in common: lower-case letters and digits."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
