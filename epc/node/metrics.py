@@ -1,18 +1,86 @@
 """Metrics that every node has, named ``epc_<node>_<what>``; labels never hold an IMSI or a TEID.
 
-One registry a node, so that several nodes in one process stay apart. Label children are bound once and kept.
+One registry a node, so that several nodes in one process stay apart. What is counted at every message is kept as plain numbers, since a
+node has one thread, and becomes samples when somebody scrapes: prometheus_client's own counters lock a mutex at every increment and
+would take a twentieth of a node's time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from epc.procedure import Outcome
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, that nobody reads
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BUCKET_NAMES = [*map(floatToGoString, _BUCKETS), "+Inf"]
+
+
+class _Counts(Collector):
+    """A counter for each combination of label values that has occurred."""
+
+    def __init__(self, name: str, help: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        self._counts: dict[tuple[str, ...], int] = {}
+        registry.register(self)
+
+    def add(self, *labels: str, number: int = 1) -> None:
+        self._counts[labels] = self._counts.get(labels, 0) + number
+
+    def describe(self) -> Iterable[Metric]:
+        return (CounterMetricFamily(self._name, self._help, labels=self._labels),)
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, count in self._counts.items():
+            family.add_metric(labels, count)
+        return (family,)
+
+
+class _Distribution:
+    """How often a duration fell into each bucket (the last: longer than all), and the sum of all."""
+
+    __slots__ = ("in_bucket", "sum_s")
+
+    def __init__(self) -> None:
+        self.in_bucket = [0] * len(_BUCKET_NAMES)
+        self.sum_s = 0.0
+
+    def add(self, duration_s: float) -> None:
+        self.in_bucket[bisect_left(_BUCKETS, duration_s)] += 1
+        self.sum_s += duration_s
+
+
+class _Durations(Collector):
+    """A histogram for each combination of label values that has occurred."""
+
+    def __init__(self, name: str, help: str, labels: tuple[str, ...], registry: CollectorRegistry) -> None:
+        self._name, self._help, self._labels = name, help, labels
+        self._distributions: dict[tuple[str, ...], _Distribution] = {}
+        registry.register(self)
+
+    def add(self, duration_s: float, *labels: str) -> None:
+        distribution = self._distributions.get(labels)
+        if distribution is None:
+            distribution = self._distributions[labels] = _Distribution()
+        distribution.add(duration_s)
+
+    def describe(self) -> Iterable[Metric]:
+        return (HistogramMetricFamily(self._name, self._help, labels=self._labels),)
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(self._name, self._help, labels=self._labels)
+        for labels, distribution in self._distributions.items():
+            up_to = accumulate(distribution.in_bucket)
+            family.add_metric(labels, list(zip(_BUCKET_NAMES, up_to, strict=True)), distribution.sum_s)
+        return (family,)
 
 
 class NodeMetrics:
@@ -21,75 +89,50 @@ class NodeMetrics:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.registry = CollectorRegistry()
-        prefix = f"epc_{kind}"
-        self._attempts = Counter(
-            f"{prefix}_procedure_attempts", "Procedures started (TS 32.426: attempted ...)", ["procedure"], registry=self.registry)
-        self._successes = Counter(
-            f"{prefix}_procedure_successes", "Procedures that succeeded (TS 32.426: successful ...)", ["procedure"], registry=self.registry)
-        self._failures = Counter(
-            f"{prefix}_procedure_failures", "Procedures that failed, by outcome and cause (TS 32.426: failed ...)",
-            ["procedure", "result", "cause"], registry=self.registry)
-        self._duration = Histogram(
-            f"{prefix}_procedure_duration_seconds", "Duration of procedures", ["procedure"], buckets=_BUCKETS, registry=self.registry)
-        self._step_duration = Histogram(
-            f"{prefix}_step_duration_seconds", "Duration of the numbered steps of procedures", ["procedure", "step"],
-            buckets=_BUCKETS, registry=self.registry)
-        self._messages = Counter(
-            f"{prefix}_messages", "Messages by reference point, direction and type", ["interface", "direction", "type"], registry=self.registry)
-        self._retransmissions = Counter(
-            f"{prefix}_retransmissions", "Messages sent again after a timer ran out", ["interface", "type"], registry=self.registry)
-        self._errors = Counter(
-            f"{prefix}_protocol_errors", "Messages that could not be used, by reference point and cause", ["interface", "cause"],
-            registry=self.registry)
-        self._message_children: dict[tuple[str, str, str], Counter] = {}
-        self._procedure_children: dict[str, tuple[Counter, Counter, Histogram]] = {}
-        self._step_children: dict[tuple[str, str], Histogram] = {}
+
+        def counts(what: str, help: str, *labels: str) -> _Counts:
+            return _Counts(f"epc_{kind}_{what}", help, labels, self.registry)
+
+        def durations(what: str, help: str, *labels: str) -> _Durations:
+            return _Durations(f"epc_{kind}_{what}_seconds", help, labels, self.registry)
+
+        self._attempts = counts("procedure_attempts", "Procedures started (TS 32.426: attempted ...)", "procedure")
+        self._successes = counts("procedure_successes", "Procedures that succeeded (TS 32.426: successful ...)", "procedure")
+        self._failures = counts(
+            "procedure_failures", "Procedures that failed, by outcome and cause (TS 32.426: failed ...)", "procedure", "result", "cause")
+        self._duration = durations("procedure_duration", "Duration of procedures", "procedure")
+        self._step_duration = durations("step_duration", "Duration of the numbered steps of procedures", "procedure", "step")
+        self._messages = counts("messages", "Messages by reference point, direction and type", "interface", "direction", "type")
+        self._retransmissions = counts("retransmissions", "Messages sent again after a timer ran out", "interface", "type")
+        self._errors = counts("protocol_errors", "Messages that could not be used, by reference point and cause", "interface", "cause")
 
     # what transports and procedures tell
 
     def message_sent(self, interface: str, type: str) -> None:
-        self._message(interface, "sent", type)
+        self._messages.add(interface, "sent", type)
 
     def message_received(self, interface: str, type: str) -> None:
-        self._message(interface, "received", type)
-
-    def _message(self, interface: str, direction: str, type: str) -> None:
-        key = (interface, direction, type)
-        child = self._message_children.get(key)
-        if child is None:
-            child = self._message_children[key] = self._messages.labels(*key)
-        child.inc()
+        self._messages.add(interface, "received", type)
 
     def retransmission(self, interface: str, type: str) -> None:
-        self._retransmissions.labels(interface, type).inc()
+        self._retransmissions.add(interface, type)
 
     def protocol_error(self, interface: str, cause: str) -> None:
-        self._errors.labels(interface, cause).inc()
+        self._errors.add(interface, cause)
 
     def procedure_started(self, name: str) -> None:
-        self._procedure(name)[0].inc()
+        self._attempts.add(name)
+        self._successes.add(name, number=0)         # a rate needs the series before the first success
 
     def step_finished(self, name: str, step: str, duration_s: float) -> None:
-        key = (name, step)
-        child = self._step_children.get(key)
-        if child is None:
-            child = self._step_children[key] = self._step_duration.labels(*key)
-        child.observe(duration_s)
+        self._step_duration.add(duration_s, name, step)
 
     def procedure_finished(self, name: str, outcome: Outcome, cause: str, duration_s: float) -> None:
-        _, successes, duration = self._procedure(name)
-        duration.observe(duration_s)
+        self._duration.add(duration_s, name)
         if outcome is Outcome.SUCCESS:
-            successes.inc()
+            self._successes.add(name)
         else:
-            self._failures.labels(name, outcome.value, cause).inc()
-
-    def _procedure(self, name: str) -> tuple[Counter, Counter, Histogram]:
-        children = self._procedure_children.get(name)
-        if children is None:
-            children = self._procedure_children[name] = (
-                self._attempts.labels(name), self._successes.labels(name), self._duration.labels(name))
-        return children
+            self._failures.add(name, outcome.value, cause)
 
     # what a node adds
 

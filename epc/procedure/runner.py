@@ -60,11 +60,12 @@ def stopwatch() -> Callable[[], float]:
 class _Steps:
     """The step that the running procedure is in, and since when."""
 
-    __slots__ = ("name", "observer", "procedure", "since")
+    __slots__ = ("clock", "name", "observer", "procedure", "since")
 
-    def __init__(self, observer: Observer | None, procedure: str) -> None:
+    def __init__(self, observer: Observer | None, procedure: str, clock: Callable[[], float]) -> None:
         self.observer = observer
         self.procedure = procedure
+        self.clock = clock
         self.name = ""
         self.since = 0.0
 
@@ -82,7 +83,7 @@ def step(number: int, name: str) -> None:
     """Mark the start of a numbered step of the ladder (its duration ends where the next one starts)."""
     steps = _steps.get()
     if steps is not None:
-        steps.begin(f"{number:02d}-{name}", stopwatch()())
+        steps.begin(f"{number:02d}-{name}", steps.clock())
 
 
 class Runner:
@@ -113,7 +114,7 @@ class Runner:
         clock = stopwatch()
         observer = self._observer
         started = clock()
-        steps = _Steps(observer, what.name)
+        steps = _Steps(observer, what.name, clock)
         _steps.set(steps)
         outcome, cause = Outcome.SUCCESS, ""
         if observer is not None:

@@ -128,6 +128,7 @@ class DiameterNode:
         self._observer: DiameterObserver = observer or _NullObserver()
         self._on_peer_state = on_peer_state
         self._entropy = entropy
+        self._jitter = random.Random(entropy.getrandbits(64))       # no secret, and asked for at every message
         self._drivers: list[_PeerDriver] = []
         self._peer_configs = tuple(peers)
         self._listeners: list[Listener] = []
@@ -428,7 +429,7 @@ class DiameterNode:
 
     def _watchdog_jitter(self) -> float:
         """RFC 3539 clause 3.4.1: between -2 and 2 seconds."""
-        return self._entropy.uniform(-2.0, 2.0)
+        return self._jitter.uniform(-2.0, 2.0)
 
     def _state_changed(self, driver: _PeerDriver) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -102,6 +102,19 @@ async def test_metrics_are_scraped(node: Example, url: str) -> None:
     assert node.metrics.value("procedure_attempts_total", procedure="attach") == 1.0
 
 
+def test_durations_fall_into_cumulative_buckets(node: Example) -> None:
+    for duration_s in (0.0005, 0.001, 0.2, 99.0):
+        node.metrics.step_finished("attach", "03-authentication", duration_s)
+
+    def up_to(bound: str) -> float:
+        return node.metrics.value("step_duration_seconds_bucket", procedure="attach", step="03-authentication", le=bound)
+
+    assert [up_to(bound) for bound in ("0.001", "0.1", "0.25", "30.0", "+Inf")] == [2, 2, 3, 3, 4]
+    assert node.metrics.value("step_duration_seconds_count", procedure="attach", step="03-authentication") == 4
+    assert node.metrics.value("step_duration_seconds_sum", procedure="attach", step="03-authentication") == pytest.approx(99.2015)
+    assert b"# TYPE epc_example_step_duration_seconds histogram" in node.metrics.exposition()
+
+
 async def test_serve_starts_and_stops_cleanly(node: Example) -> None:
     stopped = asyncio.Event()
     serving = asyncio.ensure_future(serve(node, stopped))

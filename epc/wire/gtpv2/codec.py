@@ -42,9 +42,10 @@ def _encode_group(group: Group) -> bytes:
     append = parts.append
     pack = _IE_HEADER.pack
     values = table.values(group)
-    for (_, ie_type, instance, encode, _, _, _, repeated, _, _), value in zip(table.slots, values, strict=False):
-        if value is None:
+    for slot, value in zip(table.slots, values, strict=False):
+        if value is None:                       # as most of a message's elements are
             continue
+        _, ie_type, instance, encode, _, _, _, repeated, _, _ = slot
         for single in value if repeated else (value,):
             octets = encode(single) if encode is not None else _encode_group(single)
             append(pack(ie_type, len(octets), instance))
