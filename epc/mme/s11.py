@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +13,7 @@ from epc.mme.downlink_data_notification import downlink_data_notification
 from epc.mme.ue_context import Bearer, PdnConnection, SgwSession, UeContext
 from epc.node.gtpc import restart_counter
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
-from epc.procedure import Reject, TimerExpired, procedure
+from epc.procedure import Outcome, Procedure, Reject, TimerExpired, procedure
 from epc.transport.gtpc import GtpcEndpoint
 from epc.wire import nas
 from epc.wire.errors import WireError
@@ -134,6 +135,7 @@ class S11:
         self._address = ip_address(config.s11.host)
         self.sessions: dict[int, SgwSession] = {}           # by the MME's TEID, those being deleted included
         self._owner: dict[int, UeContext] = {}
+        self._ending: dict[str, set[asyncio.Task[Outcome]]] = {}        # by IMSI: what the SGW is still being told to delete
         self.endpoint = GtpcEndpoint(
             mme.transport, config.s11.address, interface="S11", restart_counter=restart_counter(mme), on_request=self._serve,
             on_event=self._on_path_event,
@@ -143,6 +145,8 @@ class S11:
 
     async def create_session(self, ue: UeContext, wanted: PdnRequest) -> PdnGranted:
         """Make a PDN connection; raises :class:`Reject` with the causes that the phone is to be told. Nothing is left of a failed one here."""
+        if ending := self._ending.get(ue.known_imsi):
+            await asyncio.wait(ending)          # TS 23.401 clause 5.3.2.1, steps 7 and 10: first the old sessions go
         session = ue.session
         if session is None:
             session = SgwSession(ue.known_imsi, self._mme.config.sgw_for(ue.known_location.tai.tac), self._new_teid())
@@ -186,7 +190,7 @@ class S11:
         try:
             answer = await asyncio.shield(exchange)
         except asyncio.CancelledError:
-            self._mme.runner.start(abandon_creation, self._mme, session, wanted.ebi, exchange)
+            self._end(abandon_creation, session, wanted.ebi, exchange)
             raise
         except Reject:
             if session.s11_sgw_teid and not session.pdns:       # the answer was unusable, but it says that there is a session
@@ -247,13 +251,26 @@ class S11:
         """End all PDN connections of ``session``; a caller that is cancelled does not stop it."""
         if ue.session is session:
             ue.session = None
-        await asyncio.shield(self._mme.runner.start(delete_session, self._mme, session, ue))
+        await asyncio.shield(self._end(delete_session, session, ue))
 
     def abandon_session(self, session: SgwSession, ue: UeContext) -> None:
         """The same, without waiting for the end."""
         if ue.session is session:
             ue.session = None
-        self._mme.runner.start(delete_session, self._mme, session, ue)
+        self._end(delete_session, session, ue)
+
+    def _end(self, how: Procedure, session: SgwSession, *more: object) -> asyncio.Task[Outcome]:
+        """Run the procedure that ends (part of) ``session``, and remember it for those who want a new one for the same phone."""
+        task = self._mme.runner.start(how, self._mme, session, *more)
+        self._ending.setdefault(session.imsi, set()).add(task)
+        task.add_done_callback(partial(self._ended, session.imsi))
+        return task
+
+    def _ended(self, imsi: str, task: asyncio.Task[Outcome]) -> None:
+        ending = self._ending[imsi]
+        ending.discard(task)
+        if not ending:
+            del self._ending[imsi]
 
     async def delete_pdn_connection(self, session: SgwSession, linked_ebi: int, uli: Uli | None) -> None:
         """End one PDN connection; raises nothing: a silent or unwilling SGW is counted, and its part is its own."""

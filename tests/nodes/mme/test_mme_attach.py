@@ -510,6 +510,19 @@ async def test_attach_abnormal_f_attach_of_a_registered_phone_replaces_its_sessi
     assert old.isdisjoint(world.sgw.sessions)
 
 
+async def test_former_session_is_deleted_before_the_new_one_is_created(world, phone) -> None:
+    """The SGW finds a phone that has no TEID yet by its IMSI: two requests at the same time would be about the same context."""
+    await phone.attach()
+    world.sgw.on[gtpv2.DeleteSessionRequest] = lambda message: None
+    phone.disconnect()
+    phone.say(phone.attach_request())
+    await asyncio.sleep(8)
+    assert len(world.sgw.of(gtpv2.CreateSessionRequest)) == 1
+    await phone.receive_accept()                        # the SGW's silence is taken for an answer after a while
+    assert len(world.sgw.of(gtpv2.CreateSessionRequest)) == 2
+    phone.complete()
+
+
 async def test_attach_abnormal_f_with_imsi_after_authentication(world, phone) -> None:
     await phone.attach()
     again = world.phone(phone.imsi)
