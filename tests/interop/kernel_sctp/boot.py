@@ -29,7 +29,7 @@ QEMU = "qemu-system-x86_64"
 IMAGE_PACKAGE = "linux-image-amd64"
 WANTED_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "crc32c_generic", "sctp", "veth", "sch_netem")
 TESTS = ("tests/transport/test_sctp_associations.py", "tests/interop/kernel_sctp/test_kernel_sctp_peers.py")
-PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-k", "kernel or both_wires", "-rs", "--durations=5", "--tb=short", "--color=no", *TESTS)
+PYTEST = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "--tb=short", "-rs", "-k", "kernel or both_wires", *TESTS)
 EX_TEMPFAIL = 75
 TIMEOUT_S = 540
 

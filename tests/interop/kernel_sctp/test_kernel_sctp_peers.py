@@ -39,6 +39,7 @@ S1AP = 18
 PORT = 36412
 STREAMS = 16
 PATIENCE_S = 20
+START_OF_A_PROCESS_S = 60           # in an emulated processor
 IMPATIENT = replace(
     LAB, rto_initial_ms=300, rto_min_ms=200, rto_max_ms=400, association_max_retransmissions=4, path_max_retransmissions=4, heartbeat_ms=300,
 )
@@ -393,7 +394,7 @@ class Peer:
 
     async def line(self) -> str:
         assert self.process.stdout is not None
-        return (await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), PATIENCE_S)).rstrip()
+        return (await asyncio.wait_for(asyncio.to_thread(self.process.stdout.readline), START_OF_A_PROCESS_S)).rstrip()
 
     def kill(self) -> None:
         self.process.kill()
