@@ -19,7 +19,7 @@ def header() -> str:
         title = TITLES[column]
         start = _LEFT + i * _WIDTH + _WIDTH // 2 - len(title) // 2
         line[start:start + len(title)] = title
-    return f"{'step':>4} {'time':>8}" + "".join(line)[13:].rstrip()
+    return f"{'step':>4} {'time':>9}" + "".join(line)[14:].rstrip()
 
 
 def render_line(event: LadderEvent, *, seen_steps: set[int] | None = None) -> str:
@@ -47,7 +47,7 @@ def render_line(event: LadderEvent, *, seen_steps: set[int] | None = None) -> st
         label += " (again)"
     carrier = f"{event.interface} {event.carried_by}" if event.carried_by else event.interface
     detail = f" {event.detail}" if event.detail else ""
-    return f"{number:>4} {event.time_s * 1000:7.1f}m" + "".join(line)[13:] + f"  {label}{detail}  [{carrier}]"
+    return f"{number:>4} {event.time_s * 1000:7.1f}ms" + "".join(line)[14:] + f"  {label}{detail}  [{carrier}]"
 
 
 def render_text(events: Iterable[LadderEvent], title: str) -> str:
