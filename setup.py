@@ -33,7 +33,8 @@ def usrsctp() -> None:
         return
     sys.path.insert(0, str(HERE))
     specification = importlib.util.spec_from_file_location("build_usrsctp", script)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     extension = module.ffi.distutils_extension(tmpdir=str(HERE / "build"), verbose=False)

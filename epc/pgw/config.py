@@ -14,6 +14,7 @@ from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.peer.timer import Timer
 
+
 class ApnConfig(Section):
     """One data network: the addresses that phones get in it, and what they are told about it."""
 
