@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from epc.mme.authentication import AuthenticationFailed, authenticate
 from epc.mme.detach import network_initiated_detach
+from epc.mme.erab_release import erab_release
+from epc.mme.erab_setup import erab_setup
 from epc.mme.identity import identify, imsi_of
 from epc.mme.initial_context_setup import initial_context_setup
 from epc.mme.s11 import DEFAULT_BEARER_EBI, PdnGranted
 from epc.mme.security_mode import SecurityModeFailed, take_security_into_use
 from epc.mme.subscription import check_access, pdn_request
 from epc.mme.ue_context import EmmState
+from epc.mme.ue_context_modification import ue_context_modification
 from epc.mme.ue_context_release import AUTHENTICATION_FAILURE, NORMAL_RELEASE, UNSPECIFIED, release
 from epc.peer.nas_security import hash_mme
 from epc.procedure import Collision, Reject, TimerExpired, procedure, step
@@ -79,7 +82,7 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
             step(8, "initial-context-setup")
             mme.ues.give_m_tmsi(ue, mme.new_m_tmsi())
             accept = _accept(mme, ue, request, activation(granted, wanted.procedure_transaction_identity))
-            await initial_context_setup(mme, ue, ue.link.protect(accept))
+            await _set_up_at_enb(mme, ue, granted, ue.link.protect(accept))
 
             #  9   the phone has it
             step(9, "attach-complete")
@@ -242,6 +245,21 @@ def _accept(
         emm_cause=EmmCause.CS_DOMAIN_NOT_AVAILABLE if combined else None,
         t3402=mme.t3402,
         eps_network_feature_support=mme.eps_network_feature_support)
+
+
+async def _set_up_at_enb(mme: Mme, ue: UeContext, granted: PdnGranted, nas_pdu: bytes) -> None:
+    """Initial Context Setup; over a connection that has had one before, abnormal cases d), e) and f), an exchange of bearers and keys."""
+    connection = ue.link
+    if not connection.e_rabs:
+        await initial_context_setup(mme, ue, nas_pdu)
+        return
+    try:
+        await erab_release(mme, connection, tuple(connection.e_rabs))
+    except TimerExpired:
+        raise Reject(EmmCause.NETWORK_FAILURE, "the eNodeB did not answer") from None
+    if connection.radio_security is not ue.security:
+        await ue_context_modification(mme, ue)
+    await erab_setup(mme, ue, granted.pdn, nas_pdu)
 
 
 async def _attach_complete(mme: Mme, ue: UeContext, request: nas.AttachRequest, accept: nas.AttachAccept) -> None:

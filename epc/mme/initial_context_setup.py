@@ -44,6 +44,8 @@ async def initial_context_setup(mme: Mme, ue: UeContext, nas_pdu: bytes | None =
         security_key=s1ap.BitString.of(security.derive_kenb()),
         ue_radio_capability=ue.ue_radio_capability,
     )
+    connection.e_rabs.update(bearers)
+    connection.radio_security = security
     try:
         answer = await connection.s1.request(
             request, s1ap.InitialContextSetupResponse, s1ap.InitialContextSetupFailure, timer=mme.timers.s1_response)

@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from epc.mme.attach import activation
-from epc.mme.initial_context_setup import e_rab_qos, learn_enb_end
+from epc.mme.erab_setup import erab_setup
 from epc.mme.s11 import DEFAULT_BEARER_EBI, LAST_EBI
-from epc.mme.subscription import pdn_request, ue_ambr_kbps
-from epc.mme.ue_context import PdnConnection, SgwSession
+from epc.mme.subscription import pdn_request
+from epc.mme.ue_context import SgwSession
 from epc.procedure import Collision, Reject, TimerExpired, procedure
 from epc.wire import nas, s1ap
 from epc.wire.nas import EmmCause, EsmCause
@@ -45,7 +45,7 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
             undo.push_async_callback(mme.s11.delete_pdn_connection, session, wanted.ebi, ue.known_location.uli)
 
             # 7-12  bearer at the eNodeB, and the phone accepts it
-            await _set_up(mme, ue, granted.pdn, ue.link.protect(activation(granted, pti)))
+            await erab_setup(mme, ue, granted.pdn, ue.link.protect(activation(granted, pti)))
             answer = await ue.nas.wait(
                 nas.ActivateDefaultEpsBearerContextAccept, nas.ActivateDefaultEpsBearerContextReject, timer=mme.timers.t3485)
             if isinstance(answer, nas.ActivateDefaultEpsBearerContextReject):
@@ -69,28 +69,3 @@ def _free_ebi(session: SgwSession) -> int:
         if ebi not in used:
             return ebi
     raise Reject(EmmCause.ESM_FAILURE, "all bearer identities are in use", inner=EsmCause.MAXIMUM_NUMBER_OF_EPS_BEARERS_REACHED)
-
-
-async def _set_up(mme: Mme, ue: UeContext, pdn: PdnConnection, nas_pdu: bytes) -> None:
-    connection = ue.link
-    bearer = pdn.bearers[pdn.linked_ebi]
-    downlink_kbps, uplink_kbps = ue_ambr_kbps(ue)
-    try:
-        answer = await connection.s1.request(
-            s1ap.ERABSetupRequest(
-                mme_ue_s1ap_id=connection.mme_ue_s1ap_id, enb_ue_s1ap_id=connection.enb_ue_s1ap_id,
-                ue_aggregate_maximum_bitrate=s1ap.UEAggregateMaximumBitrate(
-                    ue_aggregate_maximum_bit_rate_dl=min(downlink_kbps * 1000, 10_000_000_000),
-                    ue_aggregate_maximum_bit_rate_ul=min(uplink_kbps * 1000, 10_000_000_000)),
-                e_rab_to_be_setup_list_bearer_su_req=(s1ap.ERABToBeSetupItemBearerSUReq(
-                    e_rab_id=bearer.ebi, e_rab_level_qos_parameters=e_rab_qos(bearer),
-                    transport_layer_address=s1ap.BitString.of(bearer.s1u_sgw_address.packed), gtp_teid=bearer.s1u_sgw_teid.to_bytes(4, "big"),
-                    nas_pdu=nas_pdu),)),
-            s1ap.ERABSetupResponse, timer=mme.timers.s1_response)
-    except TimerExpired:
-        raise Reject(EmmCause.ESM_FAILURE, "the eNodeB did not answer", inner=EsmCause.NETWORK_FAILURE) from None
-    for item in answer.e_rab_setup_list_bearer_su_res or ():
-        if item.e_rab_id == bearer.ebi:
-            learn_enb_end(bearer, item.transport_layer_address, item.gtp_teid)
-            return
-    raise Reject(EmmCause.ESM_FAILURE, "the eNodeB refused the bearer", inner=EsmCause.INSUFFICIENT_RESOURCES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from epc.mme.erab_release import erab_release
 from epc.procedure import Collision, Reject, TimerExpired, procedure
 from epc.wire import nas, s1ap
 from epc.wire.nas import EsmCause
@@ -43,12 +44,7 @@ async def release_bearer(mme: Mme, ue: UeContext, ebi: int, *, pti: int, cause: 
     connection = ue.link
     deactivation = nas.DeactivateEpsBearerContextRequest(eps_bearer_identity=ebi, procedure_transaction_identity=pti, esm_cause=cause)
     try:
-        await connection.s1.request(
-            s1ap.ERABReleaseCommand(
-                mme_ue_s1ap_id=connection.mme_ue_s1ap_id, enb_ue_s1ap_id=connection.enb_ue_s1ap_id,
-                e_rab_to_be_released_list=(s1ap.ERABItem(e_rab_id=ebi, cause=s1ap.Cause("nas", "normal-release")),),
-                nas_pdu=connection.protect(deactivation)),
-            s1ap.ERABReleaseResponse, timer=mme.timers.s1_response)
+        await erab_release(mme, connection, (ebi,), connection.protect(deactivation))
         await connection.nas.wait(nas.DeactivateEpsBearerContextAccept, timer=mme.timers.t3495)
     except TimerExpired as error:
         mme.log.info("bearer.release_unanswered", ebi=ebi, timer=error.timer.name)

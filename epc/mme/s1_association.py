@@ -159,7 +159,8 @@ class S1Association:
             receive_uplink(self.mme, connection, connection.ue, message.nas_pdu)
 
     def _on_ue_answer(self, message: s1ap.InitialContextSetupResponse | s1ap.InitialContextSetupFailure | s1ap.UEContextReleaseComplete
-                      | s1ap.ERABSetupResponse | s1ap.ERABReleaseResponse) -> None:
+                      | s1ap.ERABSetupResponse | s1ap.ERABReleaseResponse | s1ap.UEContextModificationResponse
+                      | s1ap.UEContextModificationFailure) -> None:
         connection = self.connection_of(message.mme_ue_s1ap_id, message.enb_ue_s1ap_id)
         if connection is not None and not connection.s1.feed(message):
             self.mme.metrics.protocol_error("S1-MME", "unexpected answer")
@@ -202,6 +203,8 @@ _HANDLERS: dict[type[s1ap.Message], Callable[[S1Association, Any], None]] = {
     s1ap.UEContextReleaseComplete: S1Association._on_ue_answer,
     s1ap.ERABSetupResponse: S1Association._on_ue_answer,
     s1ap.ERABReleaseResponse: S1Association._on_ue_answer,
+    s1ap.UEContextModificationResponse: S1Association._on_ue_answer,
+    s1ap.UEContextModificationFailure: S1Association._on_ue_answer,
     s1ap.UEContextReleaseRequest: S1Association._on_ue_context_release_request,
     s1ap.UECapabilityInfoIndication: S1Association._on_ue_capability_info_indication,
     s1ap.NASNonDeliveryIndication: S1Association._on_nas_non_delivery_indication,

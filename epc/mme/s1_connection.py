@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epc.peer.nas_security import NasCountExhausted
+from epc.peer.nas_security import NasCountExhausted, NasSecurityContext
 from epc.procedure import Dialogue
 from epc.wire import nas as wire_nas
 from epc.wire import s1ap
@@ -18,10 +18,14 @@ class S1Connection:
     """One phone's signalling over one eNodeB, from its first message to the release.
 
     ``is_secured``: NAS messages are integrity protected in both directions from now on (secure exchange, TS 24.301 clause 4.4.2.3).
-    ``has_radio_context``: the eNodeB has security and bearers for the phone.
+    ``has_radio_context``: the eNodeB has security and bearers for the phone. ``e_rabs`` are the bearers that it was asked for, answered
+    or not, and ``radio_security`` is what its keys come from.
     """
 
-    __slots__ = ("_nas", "_s1", "association", "enb_ue_s1ap_id", "has_radio_context", "is_releasing", "is_secured", "mme_ue_s1ap_id", "stream", "ue")
+    __slots__ = (
+        "_nas", "_s1", "association", "e_rabs", "enb_ue_s1ap_id", "has_radio_context", "is_releasing", "is_secured", "mme_ue_s1ap_id",
+        "radio_security", "stream", "ue",
+    )
 
     def __init__(self, association: S1Association, mme_ue_s1ap_id: int, enb_ue_s1ap_id: int, stream: int, ue: UeContext) -> None:
         self.association = association
@@ -31,6 +35,8 @@ class S1Connection:
         self.ue: UeContext | None = ue
         self.is_secured = False
         self.has_radio_context = False
+        self.e_rabs: set[int] = set()
+        self.radio_security: NasSecurityContext | None = None
         self.is_releasing = False
         self._nas: Dialogue | None = Dialogue(self._send_nas)
         self._s1: Dialogue | None = Dialogue(self.send)

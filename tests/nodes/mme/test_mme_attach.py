@@ -460,15 +460,33 @@ async def test_attach_abnormal_d_same_request_after_accept_gets_the_accept_again
     assert len(world.sgw.of(gtpv2.CreateSessionRequest)) == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"security": {"skip_authentication_of_known_ue": False}}], ids=["same-keys", "new-keys"])
 async def test_attach_abnormal_d_different_request_after_accept_starts_anew(world, phone) -> None:
+    """The eNodeB has a context for the phone: it gets no second Initial Context Setup, but another bearer, and new keys if there are any."""
     await phone.begin_attach()
     await phone.receive_accept()
     phone.say(phone.attach_request(drx_parameter=b"\x0a\x00"))
-    attached = await phone.receive_accept()             # the phone has proved itself already
+    if not world.mme.config.security.skip_authentication_of_known_ue:
+        await phone.meet_challenge()
+        await phone.take_security_into_use()
+    release = await phone.next(s1ap.ERABReleaseCommand)
+    phone.enb.send(s1ap.ERABReleaseResponse(
+        e_rab_release_list_bearer_rel_comp=(s1ap.ERABReleaseItemBearerRelComp(e_rab_id=5),), **phone.ids), stream=1)
+    assert [item.e_rab_id for item in release.e_rab_to_be_released_list] == [5]
+    if not world.mme.config.security.skip_authentication_of_known_ue:
+        modification = await phone.next(s1ap.UEContextModificationRequest)
+        assert modification.security_key.octets == phone.security.derive_kenb()
+        phone.enb.send(s1ap.UEContextModificationResponse(**phone.ids), stream=1)
+    setup = await phone.next(s1ap.ERABSetupRequest)
+    (item,) = setup.e_rab_to_be_setup_list_bearer_su_req
+    accept = phone.read(item.nas_pdu)
+    phone.enb.send(s1ap.ERABSetupResponse(e_rab_setup_list_bearer_su_res=(s1ap.ERABSetupItemBearerSURes(
+        e_rab_id=5, transport_layer_address=s1ap.BitString.of(IPv4Address("127.0.0.90").packed), gtp_teid=b"\0\0\x33\x33"),), **phone.ids), stream=1)
     phone.complete()
     await world.quiet()
-    assert attached.accept.guti == phone.guti
     assert phone.context.is_registered
+    assert accept.guti.m_tmsi == phone.context.m_tmsi
+    assert world.sgw.enb_teids == {5: 0x3333}
     assert len(world.sgw.sessions) == len(world.mme.s11.sessions) == 1
 
 
