@@ -25,6 +25,8 @@ class DropReason(Enum):
     NOT_IP = "not_ip"                               # inner version neither 4 nor 6
     NO_MATCHING_RULE = "no_matching_rule"           # no PDR of the tunnel or address takes it
     GATE_CLOSED = "gate_closed"
+    RATE_EXCEEDED = "rate_exceeded"                 # above a QER's maximum bit rate
+    QUOTA_EXHAUSTED = "quota_exhausted"             # a URR's volume quota is used up
     FAR_DROP = "far_drop"                           # the rule says so
     BUFFER_FULL = "buffer_full"
     BUFFER_DISCARDED = "buffer_discarded"           # buffered, then the session went or the rule became DROP
@@ -67,7 +69,15 @@ class EndMarker:
     pdr_id: int
 
 
-Event = DownlinkData | UnknownTeid | ErrorIndication | EndMarker
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuotaReached:
+    """A URR's volume quota is used up: from now on its packets are dropped (TS 29.244 clause 5.2.2.2). Raised once until it is granted anew."""
+
+    session_id: int
+    urr_id: int
+
+
+Event = DownlinkData | UnknownTeid | ErrorIndication | EndMarker | QuotaReached
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -152,9 +152,14 @@ class Far:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Qer:
-    """QoS Enforcement Rule (TS 29.244 clause 7.5.2.5). Gates are enforced; rates are kept for back ends that police."""
+    """QoS Enforcement Rule (TS 29.244 clause 7.5.2.5): gates, and the rate that all PDRs naming it may use together.
+
+    A dedicated bearer's MBR has a QER of its own; an APN's AMBR is one that all PDRs of the PDN connection name. Packets above the
+    maximum bit rate are dropped; the guaranteed one is for whoever schedules. No rate: no limit.
+    """
 
     id: int
+    correlation_id: int | None = None       # QERs of several sessions with the same one share one rate (TS 29.244 clause 8.2.10)
     uplink_gate: Gate = Gate.OPEN
     downlink_gate: Gate = Gate.OPEN
     uplink_mbr_bps: int | None = None
@@ -165,9 +170,14 @@ class Qer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Urr:
-    """Usage Reporting Rule (TS 29.244 clause 7.5.2.4): counts the packets of every PDR that names it."""
+    """Usage Reporting Rule (TS 29.244 clause 7.5.2.4): counts the packets of every PDR that names it.
+
+    After ``volume_quota_octets`` in both directions together nothing passes any more, and ``QuotaReached`` is raised once; the packet
+    that uses the quota up still passes. A change that gives the URR again grants that quota anew.
+    """
 
     id: int
+    volume_quota_octets: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,13 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from ipaddress import ip_address
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from epc.dataplane.flow import compile_filter
-from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid
+from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, QuotaReached, Statistics, UnknownTeid
 from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
 from epc.dataplane.socket_rules import (
     ANY_ADDRESS,
@@ -25,8 +27,11 @@ from epc.dataplane.socket_rules import (
     Buffer,
     Counter,
     Discard,
+    Enforce,
     Guard,
     Hold,
+    Meter,
+    Quota,
     Rule,
     RuleTable,
     Selector,
@@ -46,7 +51,7 @@ _UNDERSTOOD = (
 )
 
 
-class _Port:
+class Port:
     """The GTP-U port of one side (or of both, when they share an address)."""
 
     def __init__(self, forwarder: SocketForwarder, interface: Interface, address: str) -> None:
@@ -152,21 +157,24 @@ class _Port:
             self.forwarder.on_event(event)
 
 
-_Entry = tuple[_Port | Attachment, int | bytes]     # where packets come in, and the TEID or UE address that leads to a chain of rules
+Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and the TEID or UE address that leads to a chain of rules
 
 
-class _Installed:
+class Installed:
     """A session and what it was compiled to."""
 
-    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "retired", "session")
+    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "meters", "quotas", "rates", "retired", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.entries: dict[_Entry, Rule] = {}
+        self.entries: dict[Entry, Rule] = {}
         self.exits: dict[int, Rule] = {}                # by PDR: where its packets go after all checks
         self.counters: dict[int, Counter] = {}          # by PDR
         self.buffers: dict[int, Buffer] = {}            # by FAR
         self.attachments: dict[str, Attachment] = {}
+        self.meters: dict[tuple[int, bool], Meter] = {}         # by QER, and whether uplink
+        self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
+        self.quotas: dict[int, Quota] = {}              # by URR
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -179,12 +187,14 @@ class SocketForwarder:
         self.echo_requests_received = 0
         self.error_indications_sent = 0
         self._error_indications_received = 0
+        self._loop = asyncio.get_running_loop()
         self._buffer_packets = buffer_packets
         self._first_teid = first_teid
-        self._ports: dict[Interface, _Port] = {}
+        self._ports: dict[Interface, Port] = {}
         self._attachments: dict[str, Attachment] = {}
-        self._sessions: dict[int, _Installed] = {}
+        self._sessions: dict[int, Installed] = {}
         self._far_ends: dict[tuple[bytes, int], tuple[int, int]] = {}      # (address, TEID) of the peer -> (session, FAR)
+        self._shared_meters: WeakValueDictionary[tuple[int, bool], Meter] = WeakValueDictionary()      # by correlation id, and whether uplink
         self._drops = dict.fromkeys(DropReason, 0)
         self._retired = Usage()
         self._echo_sequence = 0
@@ -216,7 +226,7 @@ class SocketForwarder:
             if port.address == side.address:
                 self._ports[interface] = port
                 return
-        port = _Port(self, interface, side.address)
+        port = Port(self, interface, side.address)
         port.next_teid = self._first_teid if self._first_teid is not None else secrets.randbelow(0xFFFFFFFF) + 1
         port.datagrams = await transport.open_udp(Address(side.address, GTPU_PORT), port.receive, interface=side.interface)
         self._ports[interface] = port
@@ -244,7 +254,7 @@ class SocketForwarder:
     def install(self, session: Session) -> None:
         if session.id in self._sessions:
             raise RuleError(f"session {session.id} exists")
-        new = self._compile(session, _Installed(session), frozenset())
+        new = self._compile(session, Installed(session), frozenset(), frozenset())
         self._enter(new, old=None)
 
     def modify(self, session_id: int, change: SessionChange) -> None:
@@ -261,7 +271,7 @@ class SocketForwarder:
         for far_id in change.end_markers:
             if far_id not in former_tunnels or former_tunnels[far_id].outer_header_creation is None:
                 raise RuleError(f"no tunnel to send an End Marker to: FAR {far_id} of session {session_id}")
-        new = self._compile(session, old, frozenset(far.id for far in change.fars))
+        new = self._compile(session, old, frozenset(far.id for far in change.fars), frozenset(urr.id for urr in change.urrs))
         for far in former_tunnels.values():
             tunnel = far.outer_header_creation
             if tunnel is not None:
@@ -364,16 +374,23 @@ class SocketForwarder:
     def _notify(self, event: Event) -> None:
         self.on_event(event)
 
+    def _now_ns(self) -> int:
+        return int(self._loop.time() * 1_000_000_000)
+
     # Compiling rules: everything up to ``_enter`` only reads
 
-    def _compile(self, session: Session, old: _Installed, changed_fars: frozenset[int]) -> _Installed:
-        new = _Installed(session)
+    def _compile(self, session: Session, old: Installed, changed_fars: frozenset[int], granted_urrs: frozenset[int]) -> Installed:
+        new = Installed(session)
         new.retired = old.retired
         fars, qers, urrs = _by_id("FAR", session.fars), _by_id("QER", session.qers), _by_id("URR", session.urrs)
         former = {pdr.id: pdr for pdr in old.session.pdrs} if old.counters else {}
-        starts: dict[_Entry, list[tuple[Pdr, Rule]]] = {}
+        starts: dict[Entry, list[tuple[Pdr, Rule]]] = {}
         for far in session.fars:
             self._compile_far(far, old, new, rearm=far.id in changed_fars)
+        for qer in session.qers:
+            self._compile_qer(qer, old, new)
+        for urr in session.urrs:
+            self._compile_urr(urr, old, new, grant=urr.id in granted_urrs)
         for pdr in sorted(_by_id("PDR", session.pdrs).values(), key=_precedence):
             far_of_pdr = fars.get(pdr.far_id)
             if far_of_pdr is None:
@@ -382,9 +399,12 @@ class SocketForwarder:
                 for rule_id in wanted:
                     if rule_id not in present:
                         raise RuleError(f"PDR {pdr.id} names {name} {rule_id}, which does not exist")
-            counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else Counter()
+            counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else self._new_counter()
             new.counters[pdr.id] = counter
             rule = new.exits[pdr.id] = self._exit(pdr, far_of_pdr, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
+            meters, quotas = self._limits(pdr, new)
+            if (meters or quotas) and isinstance(rule, (ToTunnel, ToLink)):
+                rule = new.exits[pdr.id] = Enforce(rule, self.drop, meters, quotas)
             if pdr.ue_ip_address is not None or (pdr.local_f_teid is not None and not self.is_intermediate):
                 rule = Guard(rule, self.drop, pdr.ue_ip_address, pdr.source_interface)
             for entry in self._entries(pdr, new):
@@ -395,7 +415,7 @@ class SocketForwarder:
             new.entries[entry] = self._first_link(candidates)
         return new
 
-    def _compile_far(self, far: Far, old: _Installed, new: _Installed, *, rearm: bool) -> None:
+    def _compile_far(self, far: Far, old: Installed, new: Installed, *, rearm: bool) -> None:
         disposition = far.apply_action & ~ApplyAction.NOTIFY_CP
         if disposition not in (ApplyAction.FORWARD, ApplyAction.DROP, ApplyAction.BUFFER):
             raise RuleError(f"FAR {far.id} must do exactly one of FORWARD, DROP and BUFFER")
@@ -409,7 +429,49 @@ class SocketForwarder:
             if far.destination_interface not in self._ports:
                 raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {far.destination_interface.name}")
 
-    def _exit(self, pdr: Pdr, far: Far, qers: Iterable[Qer], counter: Counter, new: _Installed) -> Rule:
+    def _compile_qer(self, qer: Qer, old: Installed, new: Installed) -> None:
+        for uplink, rate_bps in ((True, qer.uplink_mbr_bps), (False, qer.downlink_mbr_bps)):
+            if rate_bps is None:
+                continue
+            if rate_bps < 0:
+                raise RuleError(f"QER {qer.id}: a bit rate is not negative")
+            meter: Meter | None
+            if qer.correlation_id is None:
+                meter = old.meters.get((qer.id, uplink)) or self._new_meter()
+            else:
+                key = (qer.correlation_id, uplink)
+                meter = self._shared_meters.get(key)
+                if meter is None:
+                    meter = self._shared_meters[key] = self._new_meter()
+            new.meters[qer.id, uplink] = meter
+            new.rates.append((meter, rate_bps))
+
+    def _compile_urr(self, urr: Urr, old: Installed, new: Installed, *, grant: bool) -> None:
+        if urr.volume_quota_octets is not None:
+            quota = None if grant else old.quotas.get(urr.id)
+            if quota is None:
+                event = QuotaReached(session_id=new.session.id, urr_id=urr.id)
+                quota = self._new_quota(urr.volume_quota_octets, partial(self._notify, event))
+            new.quotas[urr.id] = quota
+
+    def _new_counter(self) -> Counter:
+        return Counter()
+
+    def _new_meter(self) -> Meter:
+        return Meter(self._now_ns)
+
+    def _new_quota(self, octets: int, reached: Callable[[], None]) -> Quota:
+        return Quota(octets, reached)
+
+    def _limits(self, pdr: Pdr, new: Installed) -> tuple[tuple[Meter, ...], tuple[Quota, ...]]:
+        """What a PDR's packets have to keep within."""
+        uplink = pdr.source_interface is Interface.ACCESS
+        return (
+            tuple(new.meters[qer_id, uplink] for qer_id in pdr.qer_ids if (qer_id, uplink) in new.meters),
+            tuple(new.quotas[urr_id] for urr_id in pdr.urr_ids if urr_id in new.quotas),
+        )
+
+    def _exit(self, pdr: Pdr, far: Far, qers: Iterable[Qer], counter: Counter, new: Installed) -> Rule:
         uplink = pdr.source_interface is Interface.ACCESS
         if any((qer.uplink_gate if uplink else qer.downlink_gate) is Gate.CLOSED for qer in qers):
             return Discard(self.drop, DropReason.GATE_CLOSED)
@@ -422,7 +484,7 @@ class SocketForwarder:
             return ToTunnel(counter, self._port(far.destination_interface).send, far.outer_header_creation)
         return ToLink(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)
 
-    def _entries(self, pdr: Pdr, new: _Installed) -> Iterator[_Entry]:
+    def _entries(self, pdr: Pdr, new: Installed) -> Iterator[Entry]:
         """Where packets of this PDR come in."""
         if pdr.local_f_teid is not None:
             port = self._port(pdr.source_interface)
@@ -453,13 +515,16 @@ class SocketForwarder:
 
     # Bringing compiled rules into force: nothing here can fail
 
-    def _enter(self, new: _Installed, old: _Installed | None) -> None:
+    def _enter(self, new: Installed, old: Installed | None) -> None:
         if old is not None:
             self._leave(old, keep=new.entries)
             self._retire_counters(old, new)
         for attachment in new.attachments.values():
             attachment.uses += 1
             self._attachments[attachment.name] = attachment
+        for meter, rate_bps in new.rates:
+            meter.set_rate(rate_bps)
+        new.rates.clear()
         for (place, key), rule in new.entries.items():
             place.rules[key] = rule
         for far in new.session.fars:
@@ -470,7 +535,7 @@ class SocketForwarder:
             self._forget_unused(old.attachments.values())
             self._release_buffered(old, new)
 
-    def _leave(self, old: _Installed, keep: Iterable[_Entry]) -> None:
+    def _leave(self, old: Installed, keep: Iterable[Entry]) -> None:
         for place, key in old.entries.keys() - keep:
             del place.rules[key]
         for far in old.session.fars:
@@ -481,7 +546,7 @@ class SocketForwarder:
         if not keep:
             self._forget_unused(old.attachments.values())
 
-    def _retire_counters(self, old: _Installed, new: _Installed) -> None:
+    def _retire_counters(self, old: Installed, new: Installed) -> None:
         """Keep what PDRs counted that were removed, or that count for other URRs from now on."""
         kept_urrs = {urr.id for urr in new.session.urrs}
         for pdr in old.session.pdrs:
@@ -495,7 +560,7 @@ class SocketForwarder:
         for urr_id in new.retired.keys() - kept_urrs:
             del new.retired[urr_id]
 
-    def _release_buffered(self, old: _Installed, new: _Installed) -> None:
+    def _release_buffered(self, old: Installed, new: Installed) -> None:
         for far_id, buffer in old.buffers.items():
             if far_id in new.buffers:
                 continue
@@ -510,19 +575,19 @@ class SocketForwarder:
 
     # Finding things
 
-    def _port(self, interface: Interface) -> _Port:
+    def _port(self, interface: Interface) -> Port:
         try:
             return self._ports[interface]
         except KeyError:
             raise RuleError(f"no GTP-U port on side {interface.name}") from None
 
-    def _installed(self, session_id: int) -> _Installed:
+    def _installed(self, session_id: int) -> Installed:
         try:
             return self._sessions[session_id]
         except KeyError:
             raise RuleError(f"no session {session_id}") from None
 
-    def _attachment(self, name: str, new: _Installed) -> Attachment:
+    def _attachment(self, name: str, new: Installed) -> Attachment:
         attachment = new.attachments.get(name) or self._attachments.get(name) or Attachment(name, self.drop)
         new.attachments[name] = attachment
         return attachment

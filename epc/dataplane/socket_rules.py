@@ -1,7 +1,7 @@
 """The socket back end's rules, compiled: each object does one thing to a packet and hands it on to the next, or out.
 
-A chain starts at a TEID or a UE address and has at most three links: ``Selector`` (several PDRs, or SDF filters), ``Guard`` (is this
-the UE's own packet?), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
+A chain starts at a TEID or a UE address and has at most four links: ``Selector`` (several PDRs, or SDF filters), ``Guard`` (is this
+the UE's own packet?), ``Enforce`` (rates and quotas), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ PLAIN_G_PDU = 0x30FF            # version 1, GTP, no optional part; G-PDU: the f
 _plain_header = struct.Struct(">HH4s").pack
 ANY_ADDRESS = b""               # the key of an attachment's rule for packets that no address in its table takes
 _NO_SUCH_ADDRESS = b"\0"        # equals no slice of 4 or 8 octets
+BURST_NS = 100_000_000          # what a meter tolerates above its rate: 100 ms of it, and never less than two full packets
+MIN_BURST_OCTETS = 3000
 
 
 class Rule(Protocol):
@@ -221,6 +223,90 @@ class Hold:
         if self.notify is not None and not self.buffer.notified:
             self.buffer.notified = True
             self.notify(DownlinkData(session_id=self.session_id, pdr_id=self.pdr_id, far_id=self.far_id, dscp=_dscp(octets, packet_at)))
+
+
+class Meter:
+    """A maximum bit rate in one direction: a token bucket as virtual scheduling (ITU-T I.371).
+
+    It remembers until when the packets so far have used up the rate, and lets a packet through that does not move this further than the
+    burst tolerance beyond the present.
+    """
+
+    __slots__ = ("__weakref__", "burst_ns", "busy_until_ns", "clock_ns", "q20_ns_per_octet")
+
+    def __init__(self, clock_ns: Callable[[], int]) -> None:
+        self.clock_ns = clock_ns
+        self.q20_ns_per_octet = 0           # nanoseconds, times 2 ** 20
+        self.burst_ns = 0
+        self.busy_until_ns = 0
+
+    def set_rate(self, rate_bps: int) -> None:
+        if rate_bps > 0:
+            self.q20_ns_per_octet = (8_000_000_000 << 20) // rate_bps
+            self.burst_ns = max(BURST_NS, MIN_BURST_OCTETS * self.q20_ns_per_octet >> 20)
+        else:
+            self.q20_ns_per_octet, self.burst_ns = 1 << 40, 0
+
+    def conforms(self, octets: int) -> bool:
+        now = self.clock_ns()
+        after = max(self.busy_until_ns, now) + (octets * self.q20_ns_per_octet >> 20)
+        if after > now + self.burst_ns:
+            return False
+        self.busy_until_ns = after
+        return True
+
+
+class Quota:
+    """The octets that a URR lets pass, in both directions together."""
+
+    __slots__ = ("left_octets", "reached")
+
+    def __init__(self, octets: int, reached: Callable[[], None]) -> None:
+        self.left_octets = octets
+        self.reached = reached
+
+    def take(self, octets: int) -> bool:
+        left = self.left_octets
+        if left <= 0:
+            return False
+        self.left_octets = left - octets
+        if left <= octets:
+            self.reached()
+        return True
+
+
+class Enforce:
+    """Lets through what is within every rate and every quota."""
+
+    __slots__ = ("drop", "following", "meters", "quotas")
+
+    def __init__(self, following: Rule, drop: Drop, meters: tuple[Meter, ...], quotas: tuple[Quota, ...]) -> None:
+        self.following = following
+        self.drop = drop
+        self.meters = meters
+        self.quotas = quotas
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        if self._passes(len(message) - start):
+            self.following.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        if self._passes(len(packet)):
+            self.following.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
+
+    def _passes(self, octets: int) -> bool:
+        for meter in self.meters:
+            if not meter.conforms(octets):
+                self.drop(DropReason.RATE_EXCEEDED)
+                return False
+        for quota in self.quotas:
+            if not quota.take(octets):
+                self.drop(DropReason.QUOTA_EXHAUSTED)
+                return False
+        return True
 
 
 class Guard:
