@@ -11,7 +11,7 @@ import orjson
 from epc.lab.kinds import KINDS, config_model
 from epc.lab.topology import load_topology
 from epc.node import ConfigError, parse_config
-from epc.node.config import read_yaml
+from epc.node.config_file import read_yaml
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,12 +48,14 @@ def check_file(path: Path, kind: str | None = None) -> str:
         from epc.lab.compose import load_compose
 
         compose = load_compose(path)
+        for service in compose.services.values():
+            check_file(service.config, service.kind)
         return f"good: compose file with {', '.join(compose.services)}"
-    kind = kind or data.get("kind") or next((name for name in KINDS if path.stem.startswith(name)), None)
+    kind = kind or str(data.get("kind") or next((name for name in KINDS if path.stem.startswith(name)), ""))
     if kind not in KINDS:
         raise ConfigError([f"{path}: which kind of node is it for? Give --kind or a key `kind`: {', '.join(KINDS)}"])
     parse_config(data, config_model(kind), source=str(path), root=root)
-    return f"good: configuration of a {kind}"
+    return f"good: configuration of {'an' if kind in ('hss', 'sgw', 'mme', 'enb') else 'a'} {kind.upper() if kind != 'enb' else 'eNodeB'}"
 
 
 def run_schema(options: argparse.Namespace) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from epc.cli.ctl import DEFAULT_DIRECTORY, render
 from epc.lab.processes import Processes, StartFailed, read_state, topology_launches
 from epc.lab.topology import load_topology
-from epc.node.config import read_yaml
+from epc.node.config_file import read_yaml
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

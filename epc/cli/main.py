@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             importlib.import_module(module).register(commands)
     options = parser.parse_args(arguments)
-    from epc.node.config import ConfigError
+    from epc.node.config_file import ConfigError
 
     try:
         return int(options.run(options) or 0)

@@ -9,7 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
-from epc.lab.kinds import KINDS, config_model, node_class
+from epc.lab.kinds import KINDS, config_model, default_config, node_class
 from epc.node import ConfigError, NodeConfig, load_config, serve
 from epc.node.log import configure_logging
 from epc.node.resolve import resolve_hosts
@@ -20,7 +20,8 @@ from epc.transport.sockets import SocketTransport
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str) -> None:
     kind = KINDS[name]
     parser = commands.add_parser(name, help=f"run: {kind.what}", description=kind.what)
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="YAML; `epclab config schema` tells what may stand in it")
+    parser.add_argument("--config", type=Path, default=Path(default_config(name)), metavar="FILE",
+                        help=f"YAML; `epclab config schema {name}` tells what may stand in it (default {default_config(name)})")
     parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), help="instead of the file's log.level")
     parser.set_defaults(run=run, kind=name)
 

@@ -89,9 +89,8 @@ class Containers(Processes):
 
 def _launch(service: Service) -> Launch:
     """The admin API is found where the service's own configuration puts it, at its first address."""
-    command = list(service.command)
-    config = load_config(Path(command[command.index("--config") + 1]), config_model(service.kind))
-    return Launch(name=service.name, kind=service.kind, argv=(*EPCLAB, *command),
+    config = load_config(service.config, config_model(service.kind))
+    return Launch(name=service.name, kind=service.kind, argv=(*EPCLAB, *service.command),
                   admin=Address(str(service.attachments[0].address), config.admin.port))
 
 

@@ -32,6 +32,11 @@ def kind_named(name: str) -> Kind:
         raise ConfigError([f"{name!r} is no kind of node; there are {', '.join(KINDS)}"]) from None
 
 
+def default_config(name: str) -> str:
+    """Where a node's configuration is when nobody says where: containers have it there."""
+    return f"/etc/epclab/{name}.yaml"
+
+
 def config_model(name: str) -> type[NodeConfig]:
     kind = kind_named(name)
     model: type[NodeConfig] = getattr(importlib.import_module(kind.module), kind.config)

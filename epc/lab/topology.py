@@ -18,7 +18,7 @@ import yaml
 
 from epc.lab.kinds import KINDS, config_model
 from epc.node import ConfigError, NodeConfig, parse_config
-from epc.node.config import read_yaml
+from epc.node.config_file import read_yaml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,25 +41,25 @@ class Topology:
 def load_topology(path: Path) -> Topology:
     """Raises :class:`ConfigError` that names file, line and key of everything that is wrong."""
     data, root = read_yaml(path)
-    assert isinstance(root, yaml.MappingNode)
     problems = [
         f"{path}:{_line_of(root, key)}: {key}: unknown key; allowed here: name, nodes" for key in data if key not in ("name", "nodes")]
     nodes = data.get("nodes")
     if not isinstance(nodes, dict) or not nodes:
-        raise ConfigError([*problems, f"{path}: nodes: a mapping of node names to configurations is needed"])
-    composed = {key.value: value for key, value in root.value}["nodes"]
+        raise ConfigError([*problems, f"{path}:{_line_of(root, 'nodes')}: nodes: a mapping of node names to configurations is needed"])
+    composed = {key.value: value for key, value in root.value}.get("nodes", root)
     entries = []
     for name, value in nodes.items():
-        where = next(value_node for key_node, value_node in composed.value if key_node.value == str(name))
-        line = where.start_mark.line + 1
+        line, where = next(
+            ((key.start_mark.line + 1, value_node) for key, value_node in composed.value if key.value == str(name)), (_line_of(root, "nodes"), root))
         if not isinstance(value, dict):
             problems.append(f"{path}:{line}: nodes.{name}: a mapping is needed")
-        elif value.get("kind") not in KINDS:
-            problems.append(f"{path}:{line}: nodes.{name}.kind: must be one of {', '.join(KINDS)}, not {value.get('kind')!r}")
+        elif str(value.get("kind")) not in KINDS:
+            wrong = f"must be one of {', '.join(KINDS)}, not {value['kind']!r}" if "kind" in value else f"is missing; one of {', '.join(KINDS)}"
+            problems.append(f"{path}:{line}: nodes.{name}.kind: {wrong}")
         else:
             full = {"name": str(name), **value}
             try:
-                config = parse_config(full, config_model(value["kind"]), source=str(path), root=where)
+                config = parse_config(full, config_model(value["kind"]), source=str(path), root=where, within=f"nodes.{name}")
             except ConfigError as error:
                 problems.extend(error.problems)
             else:

@@ -4,7 +4,8 @@ A node is a subclass of :class:`Node` with a configuration model derived from :c
 API; ``epc.lab`` runs several in one process; the node itself cannot tell.
 """
 
-from epc.node.config import ConfigError, Endpoint, NodeConfig, Section, load_config, parse_config
+from epc.node.config import Endpoint, NodeConfig, Section
+from epc.node.config_file import ConfigError, load_config, parse_config
 from epc.node.metrics import NodeMetrics
 from epc.node.node import Command, Node, View
 from epc.node.serve import serve

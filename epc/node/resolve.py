@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from epc.node.config import ConfigError, HostField
+from epc.node.config import HostField
+from epc.node.config_file import ConfigError
 
 C = TypeVar("C", bound=BaseModel)
 

@@ -41,7 +41,7 @@ def compose() -> Compose:
 
 def config_of(compose: Compose, name: str) -> NodeConfig:
     service = compose.services[name]
-    return load_config(Path(service.command[service.command.index("--config") + 1]), config_model(service.kind))
+    return load_config(service.config, config_model(service.kind))
 
 
 def networks_of(name: str) -> set[str]:

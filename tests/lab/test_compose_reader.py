@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from epc.lab.compose import load_compose
+from epc.lab.compose import Compose, load_compose
 from epc.node import ConfigError
 
 TEXT = """\
@@ -27,7 +27,7 @@ services:
     networks: [core]
   pgw:
     image: epclab
-    command: [pgw, --config, /etc/epclab/pgw.yaml]
+    command: [pgw]
     volumes: ["./config:/etc/epclab:ro"]
     networks: [core]
     cap_drop: [ALL]
@@ -41,26 +41,20 @@ configs:
 """
 
 
-def load(tmp_path: Path, text: str = TEXT) -> object:
+def load(tmp_path: Path, text: str = TEXT) -> Compose:
     file = tmp_path / "compose.yaml"
     file.write_text(text)
     return load_compose(file)
 
 
 def test_services_start_after_those_they_depend_on_and_others_are_left_out(tmp_path: Path) -> None:
-    compose = load_compose_file(tmp_path)
+    compose = load(tmp_path)
     assert list(compose.services).index("hss") < list(compose.services).index("mme")
     assert compose.left_out == ("prometheus",)
 
 
-def load_compose_file(tmp_path: Path):
-    file = tmp_path / "compose.yaml"
-    file.write_text(TEXT)
-    return load_compose(file)
-
-
 def test_addresses_names_files_and_capabilities(tmp_path: Path) -> None:
-    compose = load_compose_file(tmp_path)
+    compose = load(tmp_path)
     mme, hss, pgw = (compose.services[name] for name in ("mme", "hss", "pgw"))
     assert [(each.network, each.names) for each in mme.attachments] == [("core", ("mme", "mme.epc")), ("radio", ("mme",))]
     assert mme.attachments[1].address == IPv4Address("172.30.1.50")
@@ -77,8 +71,11 @@ def test_addresses_names_files_and_capabilities(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("old", "new", "expected"), [
     ("networks: [core]\n    cap_drop", "networks: [cor]\n    cap_drop", "services.pgw.networks: 'cor' is not among the networks: core, radio"),
-    ("172.30.0.0/24", "172.30.0.7/24", "networks.core.ipam: 172.30.0.7/24 has host bits set"),
+    ("172.30.0.0/24", "172.30.0.7/24", ":24: networks.core.ipam.config.0.subnet: 172.30.0.7/24 has host bits set"),
     ("networks: [core]\n  pgw", "networks: [core]\n    depends_on: [mme]\n  pgw", "depends_on goes in a circle"),
+    ("ipv4_address: 172.30.1.50", "ipv4_address: 10.0.0.1", "services.mme.networks.radio.ipv4_address: 10.0.0.1 is not in 172.30.1.0/24"),
+    ("environment: [A=1]", "environment: 7", ":9: services.mme.environment: must be a mapping, not 7"),
+    ("prometheus: {image: prom/prometheus}", "prometheus: 7", ":22: services.prometheus: must be a mapping with some of the keys .*command.*, not 7"),
 ])
 def test_what_is_wrong_is_said(tmp_path: Path, old: str, new: str, expected: str) -> None:
     assert old in TEXT

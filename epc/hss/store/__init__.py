@@ -8,7 +8,7 @@ from epc.hss.store.interface import StoreError, SubscriberExists, SubscriberStor
 from epc.hss.store.sqlite import SYNCHRONOUS, SqliteStore
 from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 
-__all__ = ["Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
+__all__ = ["FORMS", "Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
 
 DEFAULT_DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "mysql": "mysql+aiomysql", "mariadb": "mariadb+aiomysql"}
 FORMS = "allowed: sqlite:///FILE (relative), sqlite:////FILE (absolute), sqlite:// (in memory), postgresql://USER:PASSWORD@HOST/NAME"

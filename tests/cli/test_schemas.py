@@ -1,0 +1,43 @@
+"""The published JSON Schemas of the nodes' configuration files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from epc.cli.config import schema_text
+from epc.lab.kinds import KINDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def published(kind: str) -> dict[str, Any]:
+    schema: dict[str, Any] = json.loads((ROOT / "docs" / "schema" / f"{kind}.json").read_text())
+    return schema
+
+
+def test_every_kind_of_node_has_one() -> None:
+    assert sorted(file.stem for file in (ROOT / "docs" / "schema").glob("*.json")) == sorted(KINDS)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_it_is_current(kind: str) -> None:
+    assert (ROOT / "docs" / "schema" / f"{kind}.json").read_text() == schema_text(kind), "run `make schema`"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_it_accepts_the_files_that_are_here_and_no_unknown_key(kind: str) -> None:
+    schema = published(kind)
+    validator = jsonschema.validators.validator_for(schema)(schema)
+    validator.check_schema(schema)
+    entries = yaml.safe_load((ROOT / "scenarios" / "attach.yaml").read_text())["nodes"]
+    files = [yaml.safe_load((ROOT / "compose" / "config" / f"{kind}.yaml").read_text())]
+    files += [{"name": name, **entry} for name, entry in entries.items() if entry["kind"] == kind]
+    for file in files:
+        assert [error.message for error in validator.iter_errors(file)] == []
+        assert not validator.is_valid({**file, "nonsense": 1})
