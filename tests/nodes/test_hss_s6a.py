@@ -641,7 +641,7 @@ async def test_configured_subscribers_are_added_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("subscriber", "complaint"), [
-    ({"imsi": 1010000000001}, "subscribers.0.imsi: must be in quotes: these are digits, not a number"),
+    ({"imsi": 1010000000001}, "subscribers.0.imsi: must be in quotes, for these are digits and no number"),
     ({"imsi": "00101+5"}, "subscribers.0.imsi"),
     ({"imsi": "001010000000001", "k": "12", "opc": TEST_OPC}, "subscribers.0: k: '12' is wrong; allowed: 32 hexadecimal digits"),
     ({"imsi": "001010000000001", "apns": ["ims qci=900"]}, "subscribers.0: apns (ims qci): '900' is wrong; allowed: a whole number from 1 to 254"),
