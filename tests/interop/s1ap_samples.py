@@ -8,7 +8,7 @@ from typing import Any
 from epc.wire import nas, s1ap
 from epc.wire.aper.build import Type
 from epc.wire.aper.values import BitString, PrivateIE
-from epc.wire.identity import encode_plmn, encode_tbcd
+from epc.wire.identity import encode_tbcd
 from epc.wire.s1ap.catalogue import look_up
 from epc.wire.s1ap.message import Message
 from epc.wire.s1ap.naming import class_name
@@ -92,7 +92,7 @@ class S1apValues(NasValues):
     # ------------------------------------------------------------------ containers
 
     def plmn_identity(self) -> bytes:
-        return encode_plmn(self.plmn())
+        return s1ap.encode_plmn_identity(self.plmn())
 
     def plmns(self) -> tuple[bytes, ...]:
         return tuple(self.plmn_identity() for _ in range(self.number(1, 3)))

@@ -14,7 +14,6 @@ import pytest
 
 from epc.transport.interface import Carrier
 from epc.wire import nas, s1ap
-from epc.wire.identity import encode_plmn
 from tests.interop.nas_samples import samples
 from tests.interop.tshark import NOTE, Sample, disagreements, dissections, judged, needs_tshark, words, write_samples
 
@@ -54,7 +53,7 @@ def in_s1ap(message: Any) -> Sample:
     if isinstance(message, DOWNLINK):
         transport = s1ap.DownlinkNASTransport(**IDENTITIES, nas_pdu=octets)
     else:
-        plmn = encode_plmn(PLMN)
+        plmn = s1ap.encode_plmn_identity(PLMN)
         transport = s1ap.UplinkNASTransport(
             **IDENTITIES, nas_pdu=octets, eutran_cgi=s1ap.EUTRANCGI(plmn_identity=plmn, cell_id=s1ap.BitString(1, 28)),
             tai=s1ap.TAI(plmn_identity=plmn, tac=b"\0\1"))

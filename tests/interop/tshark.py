@@ -64,10 +64,10 @@ def table(capture: Path, *arguments: str, fields: Sequence[str]) -> list[list[st
 
 
 def frames_by_filter(capture: Path, display_filters: Sequence[str]) -> list[int]:
-    """How many packets pass each of the filters; all of them are counted in one run."""
+    """How many packets pass each of the filters, all counted in one run. The capture must last some time: an instant has no statistics."""
     statistics = [option for display_filter in display_filters for option in ("-z", f"io,stat,0,{display_filter}")]
     report = _tshark(capture, "-q", *statistics)
-    counts = [int(found) for found in re.findall(r"^\|\s*[\d.]+ <> +(?:[\d.]+|Dur) *\| +(\d+) \|", report, re.MULTILINE)]
+    counts = [int(found) for found in re.findall(r"^\|\s*[\d.]+ <> +[\d.]+ *\| +(\d+) \|", report, re.MULTILINE)]
     if len(counts) != len(display_filters):
         raise RuntimeError(f"tshark counted {len(counts)} of {len(display_filters)} filters in {capture.name}")
     return counts[::-1]         # the last table comes first
