@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -34,7 +35,7 @@ async def test_silent_phone_is_asked_five_times_and_given_up(network, message, n
         assert phone.ue.substate is EmmSubstate.ATTEMPTING_TO_ATTACH
         asked = [event.time_s for event in world.lab.observer.events if event.name == name]
         assert len(asked) == 5
-        assert [later - earlier for earlier, later in zip(asked, asked[1:], strict=False)] == pytest.approx([2, 2, 2, 2], abs=0.01)
+        assert [later - earlier for earlier, later in itertools.pairwise(asked)] == pytest.approx([2, 2, 2, 2], abs=0.01)
         released = next(event.time_s for event in world.lab.observer.events if event.name == "UE Context Release Command")
         assert released - asked[0] == pytest.approx(10, abs=0.01)
         assert world.failures("mme1", "attach") == {("timeout", timer.upper()): 1}
