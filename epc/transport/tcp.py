@@ -118,6 +118,8 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
         super().__init__(loop, tap_point, local=Address("", 0), remote=Address("", 0))
         self._accept = accept
         self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
+        self._unsent_octets = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)        # uvloop's is one in all but name
@@ -136,18 +138,29 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
         self.ended(str(error) if error is not None else "connection closed")
 
     def send(self, data: bytes) -> None:
+        """What is sent in one turn of the loop goes to the kernel in one piece: a write costs more than to encode what it carries."""
         self.check_sendable()
         assert self._transport is not None
-        self._transport.write(data)
+        if not self._unsent:
+            self._loop.call_soon(self._flush)
+        self._unsent.append(data)
+        self._unsent_octets += len(data)
         if self._tap_point.transport.tap is not None:
             self._tap_point.sent(self.local, self.remote, data)
-        if self._transport.get_write_buffer_size() > WRITE_BUFFER_LIMIT_OCTETS:
+        if self._transport.get_write_buffer_size() + self._unsent_octets > WRITE_BUFFER_LIMIT_OCTETS:
             self.abort()
             raise ConnectionError(f"{self.remote} leaves {WRITE_BUFFER_LIMIT_OCTETS} octets unread")
+
+    def _flush(self) -> None:
+        if self._unsent and self._transport is not None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
+        self._unsent_octets = 0
 
     def close(self) -> None:
         self._open = False
         if self._transport is not None:
+            self._flush()
             self._transport.close()
 
     def abort(self) -> None:
