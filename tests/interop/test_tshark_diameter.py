@@ -142,11 +142,11 @@ VALUES: list[tuple[Message, dict[str, str]]] = [
         "diameter.Origin-Host": "mme.example", "diameter.Result-Code": "2001", "diameter.Auth-Session-State": "1", "diameter.RAND": RAND.hex(),
         "diameter.XRES": RAND[:8].hex(), "diameter.AUTN": AUTN.hex(), "diameter.KASME": KASME.hex()}),
     (s6a.UpdateLocationRequest(
-        **S6A, destination_realm="home", user_name="214070123456789", rat_type=diameter.RatType.EUTRAN, visited_plmn_id=Plmn("00101"),
+        **S6A, destination_realm="home", user_name="214070123456789", rat_type=diameter.RatType.EUTRAN, visited_plmn_id=Plmn("310410"),
         ulr_flags=s6a.UlrFlags.S6A_S6D_INDICATOR | s6a.UlrFlags.INITIAL_ATTACH_INDICATOR,
         terminal_information=s6a.TerminalInformation(imei="35349006987331", software_version="90")), {
         "diameter.flags.request": "1", "diameter.Destination-Realm": "home", "diameter.User-Name": "214070123456789", "e212.imsi": "214070123456789",
-        "diameter.RAT-Type": "1004", "diameter.ULR-Flags": "34", "diameter.Visited-PLMN-Id": "00f110", "e212.mcc": "1",
+        "diameter.RAT-Type": "1004", "diameter.ULR-Flags": "34", "diameter.Visited-PLMN-Id": "130014", "e212.mcc": "310", "e212.mnc": "410",
         "diameter.IMEI": "35349006987331", "diameter.Software-Version": "90"}),
     (s6a.UpdateLocationAnswer(**S6A, result_code=diameter.ResultCode.DIAMETER_SUCCESS, subscription_data=SubscriptionData(
         msisdn=TbcdDigits("34600123456"), ambr=Ambr(max_requested_bandwidth_ul=50_000_000, max_requested_bandwidth_dl=100_000_000))), {

@@ -113,7 +113,7 @@ ULI = gtpv2.Uli(
 
 VALUES: list[tuple[gtpv2.Message, dict[str, str]]] = [
     (gtpv2.CreateSessionRequest(
-        imsi=Imsi("214070123456789"), msisdn="34600123456", mei="3534900698733190", uli=ULI, serving_network=Plmn(PLMN),
+        imsi=Imsi("214070123456789"), msisdn="34600123456", mei="3534900698733190", uli=ULI, serving_network=Plmn("310410"),
         rat_type=gtpv2.RatType.EUTRAN, sender_fteid=FTEID, apn="internet.mnc007.mcc214.gprs",
         selection_mode=gtpv2.SelectionMode.MS_PROVIDED_APN_SUBSCRIPTION_NOT_VERIFIED, pdn_type=gtpv2.PdnType.IPV4V6,
         paa=gtpv2.Paa(pdn_type=gtpv2.PdnType.IPV4V6, ipv4=IPv4Address("10.45.0.2"), ipv6=IPv6Address("2001:db8::2")),
@@ -122,7 +122,8 @@ VALUES: list[tuple[gtpv2.Message, dict[str, str]]] = [
         mme_fq_csid=gtpv2.FqCsid(node_id=IPv4Address("192.0.2.3"), csids=(0x1234,)), charging_characteristics=0x0800), {
             "gtpv2.message_type": "32", "gtpv2.teid": "0x00000055", "e212.imsi": "214070123456789", "e164.msisdn": "34600123456",
             "gtpv2.mei": "3534900698733190", "gtpv2.sai_sac": "0x0004", "gtpv2.rai_lac": "0x0005", "gtpv2.tai_tac": "0x0007",
-            "e212.tai.mcc": "214", "e212.tai.mnc": "7", "gtpv2.ecgi_eci": str(0xABCDE01), "gtpv2.enodebid": str(0xABCDE), "gtpv2.cellid": "1",
+            "e212.tai.mcc": "214", "e212.tai.mnc": "7", "e212.mcc": "310", "e212.mnc": "410",
+            "gtpv2.ecgi_eci": str(0xABCDE01), "gtpv2.enodebid": str(0xABCDE), "gtpv2.cellid": "1",
             "gtpv2.rat_type": "6", "gtpv2.f_teid_interface_type": "10", "gtpv2.f_teid_gre_key": "0x00001001", "gtpv2.f_teid_ipv4": "192.0.2.1",
             "gtpv2.apn": "internet.mnc007.mcc214.gprs", "gtpv2.selec_mode": "1", "gtpv2.pdn_type": "3",
             "gtpv2.pdn_addr_and_prefix.ipv4": "10.45.0.2", "gtpv2.pdn_addr_and_prefix.ipv6": "2001:db8::2", "gtpv2.ambr_up": "1000",

@@ -146,11 +146,11 @@ VALUES: list[tuple[Any, dict[str, str]]] = [
         eps_attach_type=nas.EpsAttachType.COMBINED_EPS_IMSI_ATTACH, nas_key_set_identifier=nas.NasKeySetIdentifier(value=3), eps_mobile_identity=GUTI,
         ue_network_capability=nas.UeNetworkCapability(eea=(0, 2), eia=(1, 3), uea=(), uia=(1,)),
         esm_message_container=nas.encode(nas.PdnConnectivityRequest(procedure_transaction_identity=7, request_type=1, pdn_type=3)),
-        last_visited_registered_tai=nas.Tai(plmn=PLMN, tac=0x1234)), {
+        last_visited_registered_tai=nas.Tai(plmn="310410", tac=0x1234)), {
             "nas_eps.emm.eps_att_type": "2", "nas_eps.emm.nas_key_set_id": "3", "nas_eps.emm.mme_grp_id": "32769", "nas_eps.emm.mme_code": "31",
             "nas_eps.emm.m_tmsi": str(0xC0FFEE01), "nas_eps.emm.eea0": "1", "nas_eps.emm.128eea1": "0", "nas_eps.emm.128eea2": "1",
             "nas_eps.emm.128eia1": "1", "nas_eps.emm.128eia2": "0", "nas_eps.emm.eia3": "1", "nas_eps.esm_pdn_type": "3",
-            "nas_eps.esm.proc_trans_id": "7", "nas_eps.emm.tai_tac": str(0x1234), "e212.tai.mcc": "214", "e212.tai.mnc": "7"}),
+            "nas_eps.esm.proc_trans_id": "7", "nas_eps.emm.tai_tac": str(0x1234), "e212.tai.mcc": "310", "e212.tai.mnc": "410"}),
     (nas.AuthenticationRequest(nas_key_set_identifier=nas.NasKeySetIdentifier(value=2), rand=RAND, autn=AUTN), {
         "gsm_a.dtap.rand": RAND.hex(), "gsm_a.dtap.autn": AUTN.hex(), "nas_eps.emm.nas_key_set_id": "2"}),
     (nas.AuthenticationResponse(res=RAND[:8]), {"nas_eps.emm.res": RAND[:8].hex()}),
