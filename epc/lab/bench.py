@@ -136,6 +136,7 @@ async def measure_attach(*, ues: int = 1000, concurrency: int = 64, directory: P
     processes = Processes("bench", topology_launches(_topology(ues + warm_up, network, directory), directory), directory)
     await processes.start()
     station: Station | None = None
+    thresholds = gc.get_threshold()
     try:
         config = generator_config(ues + warm_up, network)
         station = Station(config, SocketTransport(config.name, sctp=config.sctp.settings()))
@@ -145,9 +146,11 @@ async def measure_attach(*, ues: int = 1000, concurrency: int = 64, directory: P
         await _attach_all(phones[:warm_up], concurrency)
         gc.collect()
         gc.freeze()
+        gc.set_threshold(50_000, 20, 20)        # as nodes do
         return await _measure(phones[warm_up:], concurrency, processes)
     finally:
         gc.unfreeze()
+        gc.set_threshold(*thresholds)
         if station is not None:
             await station.stop()
             await station.transport.close()
