@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from epc.transport.interface import Carrier
-from epc.wire import gtpu, gtpv2, nas
+from epc.wire import gtpu, gtpv2, nas, s1ap
 from tests.interop.attach_ladder import GUTI, PHONE, T1, T7, Gtp, Nas, ladder, samples
 from tests.interop.presence import ATTACH_PRESENCE, contradictions, missing_presence
 from tests.interop.tshark import Sample, complaints, needs_tshark, write_samples
@@ -37,9 +37,21 @@ def with_elements(changes: dict[str, dict[str, object]]) -> dict[str, Any]:
 @pytest.mark.parametrize("ciphered", [False, True], ids=["null ciphering", "readable copies"])
 def test_complete_ladder(ciphered: bool, tmp_path: Path) -> None:
     capture = captured(tmp_path, ladder(), ciphered=ciphered)
-    assert complaints(capture) == []
+    assert complaints(capture, is_ciphered=ciphered) == []
     assert missing_presence(capture) == []
     assert contradictions(capture) == []
+
+
+def test_ciphered_octets_that_look_plain_are_no_complaint(tmp_path: Path) -> None:
+    """12 ca 27: an ESM message of a type that does not exist."""
+    capture = tmp_path / "ciphered.pcapng"
+    octets = nas.encode(nas.SecurityProtected(
+        security_header_type=nas.SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED, message_authentication_code=bytes(4), sequence_number=1,
+        payload=bytes.fromhex("12ca277de143b4ae")))
+    message = s1ap.encode(s1ap.DownlinkNASTransport(mme_ue_s1ap_id=1, enb_ue_s1ap_id=2, nas_pdu=octets))
+    write_samples(capture, [Sample(name="EMM INFORMATION", payload=message, carrier=Carrier.SCTP, port=36412, is_downlink=True, ppid=18)])
+    assert complaints(capture) != []
+    assert complaints(capture, is_ciphered=True) == []
 
 
 def test_every_entry_can_be_missing(tmp_path: Path) -> None:
