@@ -46,7 +46,7 @@ def test_ciphered_octets_that_look_plain_are_no_complaint(tmp_path: Path) -> Non
     """12 ca 27: an ESM message of a type that does not exist."""
     capture = tmp_path / "ciphered.pcapng"
     octets = nas.encode(nas.SecurityProtected(
-        security_header_type=nas.SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED, message_authentication_code=bytes(4), sequence_number=1,
+        security_header_type=nas.SecurityHeaderType.INTEGRITY_PROTECTED_AND_CIPHERED, message_authentication_code=b"mac!", sequence_number=1,
         payload=bytes.fromhex("12ca277de143b4ae")))
     message = s1ap.encode(s1ap.DownlinkNASTransport(mme_ue_s1ap_id=1, enb_ue_s1ap_id=2, nas_pdu=octets))
     write_samples(capture, [Sample(name="EMM INFORMATION", payload=message, carrier=Carrier.SCTP, port=36412, is_downlink=True, ppid=18)])
