@@ -30,17 +30,19 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def run(options: argparse.Namespace) -> int:
-    _enter_namespace(options.node, options.dir)
+    enter_namespace(options.node, options.dir)
     base = _admin_of(options.node, options.dir)
     if base is None:
         return 2
-    status, known = _call(f"{base}/state")
+    status, known = call(f"{base}/state")
     if status != 200:
         print(f"epclab: {options.node}: {known.get('error', known)}", file=sys.stderr)
         return 1
     what = options.what
     if what is None:
-        print(f"views:    {' '.join(known['views'])}\ncommands: {' '.join(known['commands']) or '(none)'}")
+        print("views:    " + " ".join(known["views"]))
+        for name, usage in known["commands"].items():
+            print("command:  " + " ".join([name, *usage]))
         return 0
     if what in known["commands"]:
         pairs = [argument.partition("=") for argument in options.arguments]
@@ -48,18 +50,20 @@ def run(options: argparse.Namespace) -> int:
         if wrong:
             print(f"epclab: arguments are key=value, not {wrong[0]!r}", file=sys.stderr)
             return 2
-        status, answer = _call(f"{base}/command/{what}", orjson.dumps({key: value for key, _, value in pairs}))
+        status, answer = call(f"{base}/command/{what}", orjson.dumps({key: value for key, _, value in pairs}))
         answer = answer.get("result", answer) if status == 200 else answer
     else:
-        status, answer = _call(f"{base}/state/{what}")
+        status, answer = call(f"{base}/state/{what}")
     if status != 200:
+        if what not in known["views"] and what not in known["commands"]:
+            answer = {"error": f"{options.node} has no {what!r}; views: {' '.join(known['views'])}; commands: {' '.join(known['commands']) or '(none)'}"}
         print(f"epclab: {answer.get('error', answer)}", file=sys.stderr)
         return 1
     print(render(answer, as_json=options.json))
     return 0
 
 
-def _enter_namespace(node: str, directory: Path) -> None:
+def enter_namespace(node: str, directory: Path) -> None:
     """A lab made from a compose file lives in namespaces of its own: go there and start over."""
     pid = next((each.namespace_of for each in read_state(directory).values() if node in (each.name, each.kind)), 0)
     if pid and os.readlink("/proc/self/ns/net") != os.readlink(f"/proc/{pid}/ns/net"):
@@ -82,21 +86,27 @@ def _admin_of(node: str, directory: Path) -> str | None:
     return None
 
 
-def _call(url: str, body: bytes | None = None) -> tuple[int, Any]:
+def call(url: str, body: bytes | None = None) -> tuple[int, Any]:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as answer:
             return answer.status, orjson.loads(answer.read())
     except urllib.error.HTTPError as error:
-        return error.code, orjson.loads(error.read() or b"{}")
+        text = error.read()
+        try:
+            return error.code, orjson.loads(text)
+        except orjson.JSONDecodeError:
+            return error.code, {"error": f"{url}: {error.code} {error.reason}"}
     except OSError as error:
         return 0, {"error": f"{url}: {getattr(error, 'reason', error)}"}
 
 
 def render(data: Any, *, as_json: bool = False) -> str:
-    """A table for a list of flat records, indented JSON for anything else."""
+    """A table for a list of flat records, such tables one below the other for a mapping of them, indented JSON for anything else."""
     if isinstance(data, list) and not data and not as_json:
         return "(none)"
-    if as_json or not (isinstance(data, list) and all(isinstance(row, dict) for row in data)):
+    if isinstance(data, dict) and not as_json and any(_is_table(value) for value in data.values()):
+        return "\n".join(f"{key}:\n{render(value)}" if isinstance(value, list) else f"{key}: {value}" for key, value in data.items())
+    if as_json or not _is_table(data):
         return data if isinstance(data, str) else orjson.dumps(data, option=orjson.OPT_INDENT_2).decode()
     columns = list(dict.fromkeys(key for row in data for key in row))
     rows = [[_cell(key, row.get(key, "")) for key in columns] for row in data]
@@ -104,9 +114,17 @@ def render(data: Any, *, as_json: bool = False) -> str:
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in [columns, *rows])
 
 
+def _is_table(data: Any) -> bool:
+    return isinstance(data, list) and all(isinstance(row, dict) for row in data)
+
+
 def _cell(key: str, value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and "teid" in key:
         return f"0x{value:08x}"
-    if isinstance(value, dict | list):
-        return orjson.dumps(value).decode()
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return " ".join(_cell(key, each) for each in value)
+    if isinstance(value, dict):
+        return ",".join(f"{name}={_cell(name, each)}" for name, each in value.items())
     return "" if value is None else str(value)

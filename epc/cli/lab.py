@@ -1,4 +1,4 @@
-"""``epclab lab up FILE``: every node of a topology (or compose) file as a process of its own; ``status`` and ``down``."""
+"""``epclab lab up FILE``: every node of a topology (or compose) file as a process of its own; ``status``, ``check`` and ``down``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from epc.cli.ctl import DEFAULT_DIRECTORY, render
+from epc.cli.ctl import DEFAULT_DIRECTORY, call, enter_namespace, render
+from epc.lab.invariants import Held, check_nothing_left, check_tunnels
 from epc.lab.processes import Processes, StartFailed, read_state, topology_launches
 from epc.lab.topology import load_topology
+from epc.node import TunnelEnd
 from epc.node.config_file import read_yaml
 
 
@@ -27,9 +29,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     up.set_defaults(run=run_up)
     status = verbs.add_parser("status", help="the running nodes")
     status.set_defaults(run=run_status)
+    check = verbs.add_parser("check", help="no orphan and no mismatched tunnel over all running nodes")
+    check.add_argument("--nothing-left", action="store_true", help="and no tunnel at all")
+    check.set_defaults(run=run_check)
     down = verbs.add_parser("down", help="stop a detached lab")
     down.set_defaults(run=run_down)
-    for verb in (up, status, down):
+    for verb in (up, status, check, down):
         verb.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"logs and state (default {DEFAULT_DIRECTORY})")
 
 
@@ -109,6 +114,28 @@ def run_status(options: argparse.Namespace) -> int:
         return 1
     print(render([{"node": each.name, "kind": each.kind, "pid": each.pid, "admin": str(each.admin)} for each in running.values()]))
     return 0
+
+
+def run_check(options: argparse.Namespace) -> int:
+    running = read_state(options.dir)
+    if not running:
+        print(f"epclab: no lab runs from {options.dir}", file=sys.stderr)
+        return 2
+    enter_namespace(next(iter(running)), options.dir)
+    held = []
+    for node in running.values():
+        status, ends = call(f"http://{node.admin}/state/tunnels")
+        if status != 200:
+            print(f"epclab: {node.name}: {ends.get('error', ends)}", file=sys.stderr)
+            return 1
+        held += [Held(node.name, node.kind, TunnelEnd(**{key: value for key, value in end.items() if key != "label"})) for end in ends]
+    problems = check_tunnels(held, {node.kind for node in running.values()})
+    if options.nothing_left:
+        problems += check_nothing_left(held)
+    for problem in problems:
+        print(problem)
+    print(f"{len(held)} tunnel ids on {len(running)} nodes, {len(problems)} problems")
+    return 1 if problems else 0
 
 
 def run_down(options: argparse.Namespace) -> int:

@@ -94,6 +94,9 @@ def test_six_processes_attach_ping_and_detach_a_phone(lab: Path) -> None:
     assert isinstance(ping, dict)
     assert ping["received"] == ping["sent"] == 3
     assert ctl(lab, "enb1", "udp", f"imsi={IMSI}", "destination=10.200.0.1", "text=hello") == {"answer": "hello"}
+    check = epclab("lab", "check", "--dir", str(lab))
+    assert (check.returncode, check.stdout.strip().endswith("0 problems")) == (0, True), check.stdout
+    assert epclab("lab", "check", "--nothing-left", "--dir", str(lab)).returncode == 1
     assert ctl(lab, "enb1", "detach", f"imsi={IMSI}") == {"success": True}
     assert [ctl(lab, node, "tunnels") for node in ("mme1", "sgw1", "pgw1", "enb1")] == [[], [], [], []]
 
