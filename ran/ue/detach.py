@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
 from epc.procedure import TimerExpired, procedure, step
 from epc.wire import nas
 from epc.wire.nas import TypeOfDetachToUe
@@ -16,9 +14,6 @@ from ran.ue.timers import SWITCH_OFF, T3421
 
 if TYPE_CHECKING:
     from ran.ue.ue import Ue
-
-
-log = structlog.get_logger("ran.ue")
 
 
 @procedure(spec="TS 24.301 clause 5.5.2.2")
@@ -42,7 +37,7 @@ async def detach(ue: Ue, answer: Answer | None, switch_off: bool) -> None:
                     await ue.emm.request(request, nas.DetachAccept, timer=T3421)
             except (TimerExpired, ConnectionError) as error:
                 # abnormal cases b and c: detached locally, whatever the network thinks (clause 5.5.2.2.4)
-                log.debug("ue.detached_locally", imsi=ue.sim.imsi, reason=str(error))
+                ue.log.debug("ue.detached_locally", reason=str(error))
                 if not switch_off:
                     ue.lose_radio()
         if switch_off:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from epc.wire.s1ap import RRCEstablishmentCause
     from ran.ue.config import UeConfig
 
-log = structlog.get_logger("ran.ue")
-
 DEFAULT_CAPABILITY = nas.UeNetworkCapability(eea=(0, 1, 2, 3), eia=(1, 2, 3))
 _NO_KEY = nas.NasKeySetIdentifier(value=nas.NO_KEY_IS_AVAILABLE)
 _ALWAYS_UNCIPHERED = (nas.AttachRequest, nas.TrackingAreaUpdateRequest)     # TS 24.301 clause 4.4.5
@@ -81,6 +79,7 @@ class Ue:
         "last_attach_request",
         "last_pti",
         "last_visited_tai",
+        "log",
         "on_event",
         "on_ip_packet",
         "pdn_connections",
@@ -110,6 +109,7 @@ class Ue:
         self.capability = capability
         self.behaviour = behaviour
         self.runner = runner or Runner()
+        self.log: structlog.typing.FilteringBoundLogger = structlog.get_logger("ran.ue").bind(imsi=sim.imsi)
         self.on_event: Callable[[Ue, str, Mapping[str, object]], None] | None = None
         self.on_ip_packet: Callable[[Ebi, bytes], None] | None = None
 
@@ -477,7 +477,7 @@ class Ue:
             self.tell("state", state=state.value, substate=substate.value)
 
     def tell(self, event: str, **facts: object) -> None:
-        log.debug(f"ue.{event}", imsi=self.sim.imsi, **facts)
+        self.log.debug(f"ue.{event}", **facts)
         if self.on_event is not None:
             self.on_event(self, event, facts)
 
