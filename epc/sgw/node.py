@@ -11,7 +11,6 @@ from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.peer.gtpc import COMMAND_BIT, PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
-from epc.peer.timer import Timer
 from epc.procedure import Collision, Procedure, Reject, Slot, table
 from epc.sgw import user_plane
 from epc.sgw.bearer_commands import relay_bearer_resource_command, relay_delete_bearer_command, relay_modify_bearer_command
@@ -54,6 +53,7 @@ class Sgw(Node[SgwConfig]):
     async def start(self) -> None:
         config = self.config
         self.ues: dict[str, UeContext] = {}                                     # by IMSI
+        self.t3_s5 = config.gtp_s5.timers.t3_response
         self.control_teids: TeidTable[UeContext | PdnConnection] = TeidTable(self.entropy.getrandbits(32))
         self.connections: dict[int, PdnConnection] = {}                         # by the forwarder's session id
         self._last_session_id = 0
@@ -86,10 +86,6 @@ class Sgw(Node[SgwConfig]):
         if self.s5 is not self.s11:
             await self.s5.close()
         await self.forwarder.close()
-
-    @property
-    def t3_s5(self) -> Timer:
-        return self.config.gtp_s5.timers.t3_response
 
     # contexts
 
