@@ -52,12 +52,8 @@ def _merged_profile(old: ApnConfigurationProfile, new: ApnConfigurationProfile) 
 
 
 def _user_state(ue: UeContext) -> s6a.EpsUserState:
-    if not ue.is_registered:
-        state = s6a.UserState.DETACHED
-    elif ue.connection is None:
-        state = s6a.UserState.ATTACHED_REACHABLE_FOR_PAGING
-    else:
-        state = s6a.UserState.CONNECTED_REACHABLE_FOR_PAGING
+    # "Connected" means that an EPS bearer is active, which is always so for a registered UE, idle or not (TS 29.272 clause 7.3.114).
+    state = s6a.UserState.CONNECTED_REACHABLE_FOR_PAGING if ue.is_registered else s6a.UserState.DETACHED
     return s6a.EpsUserState(mme_user_state=s6a.MmeUserState(user_state=state))
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from epc.procedure import Dialogue
 from epc.wire import s1ap
-from epc.wire.identity import encode_plmn
 
 if TYPE_CHECKING:
     from epc.mme.node import Mme
@@ -37,4 +36,5 @@ def _paging(mme: Mme, ue: UeContext, m_tmsi: int) -> s1ap.Paging:
             mmec=bytes((mme.config.gummeis[0].mme_code,)), m_tmsi=m_tmsi.to_bytes(4, "big"))),
         cn_domain="ps",
         tai_list=tuple([
-            s1ap.TAIItem(tai=s1ap.TAI(plmn_identity=encode_plmn(tai.plmn), tac=tai.tac.to_bytes(2, "big"))) for tai in mme.tai_list.tais]))
+            s1ap.TAIItem(tai=s1ap.TAI(plmn_identity=s1ap.encode_plmn_identity(tai.plmn), tac=tai.tac.to_bytes(2, "big")))
+            for tai in mme.tai_list.tais]))

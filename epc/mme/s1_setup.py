@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from epc.wire import s1ap
 from epc.wire.errors import WireError
-from epc.wire.identity import decode_plmn
 
 if TYPE_CHECKING:
     from epc.mme.s1_association import S1Association
@@ -38,10 +37,10 @@ def s1_setup(association: S1Association, request: s1ap.S1SetupRequest) -> None:
 def supported_tais(supported_tas: tuple[s1ap.SupportedTAsItem, ...]) -> frozenset[tuple[str, int]]:
     """PLMN and TAC of every tracking area; raises ``WireError`` for a PLMN that is none."""
     return frozenset([
-        (decode_plmn(plmn), int.from_bytes(item.tac, "big")) for item in supported_tas for plmn in item.broadcast_plmns])
+        (s1ap.decode_plmn_identity(plmn), int.from_bytes(item.tac, "big")) for item in supported_tas for plmn in item.broadcast_plmns])
 
 
 def enb_identity(global_enb_id: s1ap.GlobalENBID) -> str:
     """For people: 001-01 macro eNodeB 0x12345."""
-    plmn = decode_plmn(global_enb_id.plmn_identity)
+    plmn = s1ap.decode_plmn_identity(global_enb_id.plmn_identity)
     return f"{plmn[:3]}-{plmn[3:]}-{global_enb_id.enb_id.choice.removesuffix('ENB-ID').rstrip('-')}-{global_enb_id.enb_id.value.value:x}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.procedure import Timer, procedure
-from epc.wire.identity import encode_plmn
 from epc.wire.s1ap import (
     MMEConfigurationUpdate,
     MMEConfigurationUpdateAcknowledge,
@@ -14,6 +13,7 @@ from epc.wire.s1ap import (
     S1SetupRequest,
     S1SetupResponse,
     SupportedTAsItem,
+    encode_plmn_identity,
 )
 from ran.enb.causes import Refusal
 from ran.enb.config import EnbConfig
@@ -27,7 +27,7 @@ _PAGING_DRX: dict[int, PagingDRX] = {32: "v32", 64: "v64", 128: "v128", 256: "v2
 
 
 def setup_request(config: EnbConfig) -> S1SetupRequest:
-    plmns = tuple(encode_plmn(plmn) for plmn in config.plmns)
+    plmns = tuple(encode_plmn_identity(plmn) for plmn in config.plmns)
     return S1SetupRequest(
         global_enb_id=global_enb_id(config), enb_name=config.name,
         supported_tas=tuple(SupportedTAsItem(tac=tac.to_bytes(2, "big"), broadcast_plmns=plmns) for tac in config.tacs),
