@@ -96,12 +96,13 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
 
     # 10   downlink path
     step(10, "modify-bearer")
-    if ue.session is not None:
-        try:
-            await mme.s11.modify_bearer(ue.session)
-        except Reject:
-            ue.slot.start(network_initiated_detach, mme, ue, nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED, None)
-            raise
+    try:
+        if ue.session is None:
+            raise Reject(EmmCause.NETWORK_FAILURE, "a gateway has lost the session meanwhile")
+        await mme.s11.modify_bearer(ue.session)
+    except Reject:
+        ue.slot.start(network_initiated_detach, mme, ue, nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED, None)
+        raise
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from epc.mme.downlink_data_notification import paging
 from epc.mme.paging import PagingAnswered
 from epc.mme.pdn_connectivity import pdn_connectivity
 from epc.mme.pdn_disconnect import pdn_disconnect
+from epc.mme.pgw_restart_notification import session_lost
 from epc.mme.purge import purge_ue
 from epc.mme.s1_association import S1Association
 from epc.mme.s1_connection import S1Connection
@@ -252,12 +253,9 @@ class Mme(Node[MmeConfig]):
             self.runner.start(purge_ue, self, ue)
 
     def sgw_restarted(self, host: str) -> None:
-        """Its sessions are gone: the phones attach anew (TS 23.007 clause 14.1A)."""
-        for session in [session for session in self.s11.sessions.values() if session.sgw.host == host]:
-            ue = self.s11.owner_of(session.s11_mme_teid)
-            self.s11.free(session)
-            if ue is not None and ue.is_registered:
-                ue.slot.start(network_initiated_detach, self, ue, nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED, None, collision=Collision.REPLACE)
+        """Its sessions are gone, but for one that it is just making: the phones attach anew (TS 23.007 clause 14.1A)."""
+        for session in [session for session in self.s11.sessions.values() if session.sgw.host == host and session.s11_sgw_teid]:
+            session_lost(self, session, self.s11.owner_of(session.s11_mme_teid))
 
     def broadcast_paging(self, message: object) -> None:
         assert isinstance(message, s1ap.Paging)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from epc.mme.delete_bearer import delete_bearer
 from epc.mme.downlink_data_notification import downlink_data_notification
+from epc.mme.pgw_restart_notification import pgw_restart_notification
 from epc.mme.ue_context import Bearer, PdnConnection, SgwSession, UeContext
 from epc.node.gtpc import restart_counter
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
@@ -40,6 +41,7 @@ from epc.wire.gtpv2 import (
     ModifyBearerResponse,
     NodeType,
     Paa,
+    PgwRestartNotification,
     RatType,
     ReleaseAccessBearersRequest,
     ReleaseAccessBearersResponse,
@@ -184,6 +186,7 @@ class S11:
             pco=wanted.protocol_configuration_options,
             epco=wanted.extended_protocol_configuration_options,
             bearer_contexts_to_be_created=(BearerContextToBeCreated(ebi=wanted.ebi, bearer_qos=wanted.qos),),
+            recovery=self.endpoint.restart_counter,         # so that the SGW notices a restart of ours before it makes anything new
             charging_characteristics=wanted.charging_characteristics,
         )
         exchange = asyncio.ensure_future(self._ask_for_phone(session, request, CreateSessionResponse))
@@ -210,7 +213,8 @@ class S11:
                 await self.delete_pdn_connection(session, wanted.ebi, location.uli)
             raise Reject(EmmCause.ESM_FAILURE, "Create Session Response lacks what a bearer needs", inner=EsmCause.NETWORK_FAILURE)
         bearer = Bearer(wanted.ebi, created.bearer_qos or wanted.qos, s1u.teid, _address_of(s1u))
-        pdn = PdnConnection(wanted.ebi, wanted.apn, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer})
+        pgw = wanted.pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
+        pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer})
         session.pdns[wanted.ebi] = pdn
         return PdnGranted(
             pdn=pdn, esm_cause=_narrowed(wanted.pdn_type, address, cause),
@@ -343,7 +347,9 @@ class S11:
         reply_type = REPLY_TO.get(message.message_type)
         if reply_type is None:
             return                      # a notification or a failure indication that no procedure of ours waits for
-        if ue is None:
+        if isinstance(message, PgwRestartNotification):
+            pgw_restart_notification(self._mme, request)
+        elif ue is None:
             self.answer(request, rejection(reply_type, Cause(value=CauseValue.CONTEXT_NOT_FOUND)))
         elif isinstance(message, DownlinkDataNotification):
             downlink_data_notification(self._mme, ue, request)

@@ -59,6 +59,7 @@ class PdnConnection:
 
     linked_ebi: int
     apn: str
+    pgw: str                                        # IP address
     address: nas.PdnAddress
     ambr: gtpv2.Ambr
     bearers: dict[int, Bearer] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from ipaddress import IPv4Address
 
 import pytest
 
@@ -407,6 +409,47 @@ async def test_dedicated_bearers_are_refused(world, phone) -> None:
     response = await world.sgw.ask(gtpv2.CreateBearerRequest(
         linked_ebi=5, bearer_contexts=(gtpv2.BearerContextCreateRequested(ebi=0, tft=b"\x20", bearer_qos=qos),)))
     assert response.cause.value == gtpv2.CauseValue.SERVICE_NOT_SUPPORTED
+
+
+async def test_restart_counter_goes_with_each_new_session(world, phone) -> None:
+    """So that the SGW forgets what it had from before a restart, and not what it makes after it."""
+    await phone.attach()
+    (request,) = world.sgw.of(gtpv2.CreateSessionRequest)
+    assert request.recovery == world.mme.s11.endpoint.restart_counter
+
+
+async def test_session_in_the_making_survives_the_news_of_the_sgws_restart(world, phone) -> None:
+    """The restart counter comes with the very answer that makes the session."""
+    await phone.attach()
+    other = world.phone("001010000000002")
+    create = world.sgw.accept
+    world.sgw.on[gtpv2.CreateSessionRequest] = lambda message: replace(create(message), recovery=2)
+    world.mme.s11.endpoint.machine.receive(gtpv2.encode(gtpv2.EchoRequest(recovery=1), teid=None, sequence=1), ("127.0.0.20", 2123), 0.0)
+    await other.attach()
+    assert (await phone.hear(nas.DetachRequestToUe)).detach_type == nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED
+    assert [session.imsi for session in world.mme.s11.sessions.values()] == ["001010000000002"]
+    assert other.context.session is not None
+
+
+async def test_restarted_pgw_has_its_phones_attach_anew(world, phone) -> None:
+    await phone.attach()
+    notification = gtpv2.PgwRestartNotification(pgw_address=IPv4Address("127.0.0.50"), sgw_address=IPv4Address("127.0.0.20"))
+    acknowledge = await world.sgw.ask(notification)
+    assert acknowledge.cause.value == gtpv2.CauseValue.REQUEST_ACCEPTED
+    world.sgw.sessions.clear()
+    assert (await phone.hear(nas.DetachRequestToUe)).detach_type == nas.TypeOfDetachToUe.RE_ATTACH_REQUIRED
+    phone.say(nas.DetachAccept())
+    await phone.be_released()
+    assert await world.is_clean()
+    assert world.sgw.of(gtpv2.DeleteSessionRequest) == []
+
+
+async def test_restart_of_another_pgw_is_nothing_to_a_phone(world, phone) -> None:
+    await phone.attach()
+    await world.sgw.ask(gtpv2.PgwRestartNotification(pgw_address=IPv4Address("127.0.0.51"), sgw_address=IPv4Address("127.0.0.20")))
+    await world.quiet()
+    assert phone.context.is_registered
+    assert len(world.mme.s11.sessions) == 1
 
 
 async def test_restarted_sgw_has_its_phones_attach_anew(world, phone) -> None:
