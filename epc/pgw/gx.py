@@ -72,7 +72,7 @@ async def ip_can_session_termination(pgw: Pgw, session: PdnSession, cause: Termi
     gx.is_open = False
     answer = await _ask(pgw, gx, _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause))
     if not (isinstance(answer, CreditControlAnswer) and answer.is_success):
-        raise Reject(int(answer.result or 0), "the PCRF refuses the termination")
+        raise Reject(ResultCode.DIAMETER_UNABLE_TO_COMPLY if answer.result is None else answer.result, "the PCRF refuses the termination")
 
 
 @procedure(spec="TS 29.212 clause 4.5.12")
@@ -110,8 +110,9 @@ def _request(
     assert pgw.gx is not None
     return CreditControlRequest(
         session_id=gx.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm,
-        destination_realm=config.destination_realm or config.origin_realm, destination_host=gx.pcrf, cc_request_type=kind,
-        cc_request_number=gx.next_request_number, termination_cause=termination_cause, charging_rule_report=charging_rule_report,
+        origin_state_id=pgw.gx.identity.origin_state_id, destination_realm=config.destination_realm or config.origin_realm,
+        destination_host=gx.pcrf, cc_request_type=kind, cc_request_number=gx.next_request_number,
+        termination_cause=termination_cause, charging_rule_report=charging_rule_report,
     )
 
 
@@ -127,8 +128,9 @@ def _initial_request(
     ambr = subscribed.ambr
     return CreditControlRequest(
         session_id=gx.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm,
-        destination_realm=config.destination_realm or config.origin_realm, cc_request_type=CcRequestType.INITIAL_REQUEST,
-        cc_request_number=gx.next_request_number, subscription_id=tuple(subscription),
+        origin_state_id=pgw.gx.identity.origin_state_id, destination_realm=config.destination_realm or config.origin_realm,
+        cc_request_type=CcRequestType.INITIAL_REQUEST, cc_request_number=gx.next_request_number,
+        subscription_id=tuple(subscription),
         network_request_support=NetworkRequestSupport.NETWORK_REQUEST_SUPPORTED, framed_ip_address=ue_address, ip_can_type=IpCanType.TGPP_EPS,
         rat_type=_RAT_TYPES.get(request.rat_type) if isinstance(request.rat_type, GtpRatType) else None,
         user_equipment_info=None if request.mei is None

@@ -480,6 +480,26 @@ async def test_refusal_of_the_pcrf(gx_bench: Bench, result: ResultCode, cause: C
     assert gx_bench.terminations() == []
 
 
+async def test_every_request_tells_when_the_pgw_started(gx_bench: Bench) -> None:
+    """RFC 6733 clause 8.16: so that the PCRF forgets what the PGW has forgotten in a restart."""
+    answer = await gx_bench.create()
+    assert answer.pgw_fteid is not None
+    await gx_bench.ask(DeleteSessionRequest(linked_ebi=5), answer.pgw_fteid.teid)
+    await gx_bench.assert_empty()
+    assert gx_bench.pgw.gx is not None
+    assert [request.origin_state_id for request in gx_bench.credit] == [gx_bench.pgw.gx.identity.origin_state_id] * 2
+
+
+async def test_end_that_the_pcrf_knows_nothing_of_is_counted_with_its_cause(gx_bench: Bench) -> None:
+    answer = await gx_bench.create()
+    assert answer.pgw_fteid is not None
+    gx_bench.decide = lambda request: decision(request, result_code=ResultCode.DIAMETER_UNKNOWN_SESSION_ID)
+    await gx_bench.ask(DeleteSessionRequest(linked_ebi=5), answer.pgw_fteid.teid)
+    await gx_bench.assert_empty()
+    assert gx_bench.pgw.metrics.value(
+        "procedure_failures_total", procedure="ip_can_session_termination", result="rejected", cause="DIAMETER_UNKNOWN_SESSION_ID") == 1
+
+
 async def test_silent_pcrf_refuses_and_is_told_of_the_end(gx_bench: Bench) -> None:
     gx_bench.decide = lambda request: None if request.cc_request_type == CcRequestType.INITIAL_REQUEST else decision(request)
     assert (await gx_bench.rejected(create_session_request())).value == CauseValue.REQUEST_REJECTED
