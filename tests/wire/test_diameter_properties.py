@@ -42,7 +42,8 @@ SIMPLE: dict[object, st.SearchStrategy[Any]] = {
     datetime.datetime: st.datetimes(datetime.datetime(1970, 1, 1), datetime.datetime(2100, 1, 1), timezones=st.just(datetime.UTC)).map(
         lambda moment: moment.replace(microsecond=0)),
 }
-RANGES = {"Unsigned32": (0, 0xFFFFFFFF), "Integer32": (-0x80000000, 0x7FFFFFFF), "Unsigned64": (0, 0xFFFFFFFFFFFFFFFF)}
+RANGES = {"Unsigned32": (0, 0xFFFFFFFF), "Integer32": (-0x80000000, 0x7FFFFFFF), "Unsigned64": (0, 0xFFFFFFFFFFFFFFFF),
+          "Integer64": (-0x8000000000000000, 0x7FFFFFFFFFFFFFFF)}
 
 
 def values_of(hint: Any, avp_type: str) -> st.SearchStrategy[Any]:

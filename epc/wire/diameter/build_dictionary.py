@@ -73,7 +73,7 @@ IDENTITIES = frozenset("""
 """.split())  # noqa: SIM905
 
 # RFC 6733 clause 4.3.1: filter rules are text, which the source lists as octets.
-FILTER_RULES = frozenset({"Flow-Description", "NAS-Filter-Rule", "TFT-Filter"})
+FILTER_RULES = frozenset({"Flow-Description", "NAS-Filter-Rule", "Restriction-Filter-Rule", "TFT-Filter"})
 
 
 def entries() -> list[Entry]:
