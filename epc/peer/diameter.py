@@ -32,6 +32,7 @@ from epc.wire.diameter.base import (
 from epc.wire.diameter.groups import RELAY_APPLICATION, VendorSpecificApplicationId
 
 MAXIMUM_MESSAGE_OCTETS = 1 << 20        # the length field allows 16 MiB; no command of ours comes near this
+_PEER_COMMANDS = frozenset({257, 280, 282})
 _VENDOR_APPLICATIONS_FROM = 0x01000000  # RFC 6733 clause 11.3: from here on application identifiers are vendors'
 
 
@@ -344,6 +345,29 @@ class AnswerReceived(NamedTuple):
     packet: Packet
 
 
+class RawRequestReceived(NamedTuple):
+    """A request as an agent gets it: nothing behind the header has been looked at."""
+
+    side: Side
+    header: Header
+    octets: bytes
+
+
+class RawAnswerReceived(NamedTuple):
+    """An answer as an agent gets it. ``token`` None: no request waits for it here."""
+
+    token: object | None
+    header: Header
+    octets: bytes
+
+
+class SendRaw(NamedTuple):
+    """Like :class:`Send`, for what an agent passes on."""
+
+    side: Side
+    octets: bytes
+
+
 class AnswerInvalid(NamedTuple):
     """The answer came but cannot be read."""
 
@@ -371,8 +395,8 @@ class MessageDiscarded(NamedTuple):
     result_code: int
 
 
-PeerOutput = (Connect | Send | Close | StateChanged | BaseMessageReceived | RequestReceived | AnswerReceived | AnswerInvalid | RequestExpired
-              | RequestsFailedOver | MessageDiscarded)
+PeerOutput = (Connect | Send | SendRaw | Close | StateChanged | BaseMessageReceived | RequestReceived | AnswerReceived | RawRequestReceived
+              | RawAnswerReceived | AnswerInvalid | RequestExpired | RequestsFailedOver | MessageDiscarded)
 
 
 class PeerUnavailable(ConnectionError):
@@ -407,9 +431,10 @@ class DiameterPeer:
     """One peer and its connection, or for a moment its two connections."""
 
     def __init__(self, local: LocalIdentity, host: str, *, initiates: bool, timers: PeerTimers, hop_by_hop: int, end_to_end: Callable[[], int],
-                 jitter: Callable[[], float]) -> None:
+                 jitter: Callable[[], float], is_raw: bool = False) -> None:
         """``host`` is the identity the peer must have; empty: whatever it says. ``hop_by_hop`` starts the identifiers of the requests sent
-        to it; ``end_to_end`` returns the next one for the messages that the machine makes itself.
+        to it; ``end_to_end`` returns the next one for the messages that the machine makes itself. ``is_raw`` is for agents: messages of
+        applications are not decoded, but reported and sent as octets.
         """
         self.local = local
         self.host = host
@@ -423,6 +448,7 @@ class DiameterPeer:
         self._timers = timers
         self._hop_by_hop = hop_by_hop & 0xFFFFFFFF
         self._end_to_end = end_to_end
+        self._is_raw = is_raw
         self._output: list[PeerOutput] = []
         self._readers = {Side.INITIATOR: MessageReader(), Side.RESPONDER: MessageReader()}
         self._local_addresses: dict[Side, IPAddress] = {}
@@ -504,12 +530,30 @@ class DiameterPeer:
             raise PeerUnavailable(f"{self.host} is {self.state.value}, watchdog {self.watchdog.state.value}")
         hop_by_hop = self._next_hop_by_hop()
         octets = diameter.encode(message, hop_by_hop=hop_by_hop, end_to_end=end_to_end, retransmitted=retransmitted)
+        self._expect_answer(hop_by_hop, token, now + tx_s)
+        self._output.append(Send(self.side, octets, message))
+
+    def relay_request(self, octets: bytes, *, token: object | None, now: float, tx_s: float) -> None:
+        """Send a request of somebody else's under a hop-by-hop identifier of our own. Without a ``token`` no answer is awaited."""
+        if not self.is_usable:
+            raise PeerUnavailable(f"{self.host} is {self.state.value}, watchdog {self.watchdog.state.value}")
+        hop_by_hop = self._next_hop_by_hop()
+        if token is not None:
+            self._expect_answer(hop_by_hop, token, now + tx_s)
+        self._output.append(SendRaw(self.side, octets[:12] + hop_by_hop.to_bytes(4, "big") + octets[16:]))
+
+    def relay_answer(self, side: Side, octets: bytes) -> bool:
+        """Send an answer of somebody else's; False when the connection that the request came over is gone."""
+        if self.state not in (*_OPEN_STATES, PeerState.CLOSING) or side not in self._local_addresses:
+            return False
+        self._output.append(SendRaw(side, octets))
+        return True
+
+    def _expect_answer(self, hop_by_hop: int, token: object, deadline: float) -> None:
         while self._expiries and self._expiries[0][1] not in self._pending:     # answered long ago
             heapq.heappop(self._expiries)
-        deadline = now + tx_s
         self._pending[hop_by_hop] = _Pending(token, deadline)
         heapq.heappush(self._expiries, (deadline, hop_by_hop))
-        self._output.append(Send(self.side, octets, message))
 
     def forget(self, token: object) -> None:
         """Nobody waits for this answer any more."""
@@ -648,6 +692,9 @@ class DiameterPeer:
                 assert_never(action)
 
     def _message(self, side: Side, octets: bytes, now: float) -> None:
+        if self._is_raw and self.state in (PeerState.I_OPEN, PeerState.R_OPEN, PeerState.CLOSING) and not _is_between_peers(octets):
+            self._raw_message(side, octets, now)
+            return
         try:
             packet = diameter.decode(octets)
         except DiameterError as error:
@@ -667,7 +714,7 @@ class DiameterPeer:
             return
         if self.state not in (*_OPEN_STATES, PeerState.CLOSING) or side not in self._local_addresses:
             return
-        if header.application_id == diameter.BASE_APPLICATION and header.command_code in (257, 280, 282):
+        if _is_between_peers(octets):
             self._base_message(side, packet, now)
             return
         self._watchdog(WatchdogEvent.RECEIVE_NON_DWA, side, now)
@@ -679,6 +726,17 @@ class DiameterPeer:
             self._output.append(MessageDiscarded("an answer that nobody waits for", 0))
         else:
             self._output.append(AnswerReceived(pending.token, packet))
+
+    def _raw_message(self, side: Side, octets: bytes, now: float) -> None:
+        if side not in self._local_addresses:
+            return
+        header = diameter.decode_header(octets)         # the reader has seen that it is one
+        self._watchdog(WatchdogEvent.RECEIVE_NON_DWA, side, now)
+        if header.is_request:
+            self._output.append(RawRequestReceived(side, header, octets))
+            return
+        pending = self._pending.pop(header.hop_by_hop, None)
+        self._output.append(RawAnswerReceived(None if pending is None else pending.token, header, octets))
 
     def _base_message(self, side: Side, packet: Packet, now: float) -> None:
         message, header = packet.message, packet.header
@@ -842,6 +900,11 @@ class DiameterPeer:
         if usable != self._was_usable:
             self._was_usable = usable
             self._output.append(StateChanged(self.state, self.watchdog.state, usable))
+
+
+def _is_between_peers(octets: bytes) -> bool:
+    """CER, DWR, DPR and their answers: no agent passes them on."""
+    return octets[8:12] == b"\0\0\0\0" and int.from_bytes(octets[5:8], "big") in _PEER_COMMANDS
 
 
 def _advertised(local: LocalIdentity) -> tuple[tuple[int, ...], tuple[VendorSpecificApplicationId, ...], tuple[int, ...]]:

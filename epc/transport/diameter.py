@@ -82,6 +82,43 @@ class PeerStatus:
     pending_requests: int
 
 
+class RelayPeer(Protocol):
+    """A peer as an agent uses it."""
+
+    @property
+    def peer(self) -> DiameterPeer:
+        """Who it is, what it speaks and whether it can be used."""
+
+    @property
+    def is_default_route(self) -> bool: ...
+
+    def forward(self, header: Header, octets: bytes, *, token: object | None, tx_s: float) -> None:
+        """Send a request; the hop-by-hop identifier is replaced. What becomes of it is told to the agent with ``token``; None: nothing is.
+        Raises :class:`PeerUnavailable`.
+        """
+
+    def reply(self, connection: int, header: Header, octets: bytes) -> bool:
+        """Send an answer over the connection that its request came over; False when that is gone."""
+
+
+class Agent(Protocol):
+    """Takes what a node in the middle gets from its peers, octets and all; see ``DiameterNode(agent=...)``."""
+
+    def request(self, peer: RelayPeer, connection: int, header: Header, octets: bytes) -> None:
+        """``connection`` is a number that no other connection of this node has."""
+
+    def answer(self, peer: RelayPeer, token: object | None, header: Header, octets: bytes) -> None:
+        """``token`` None: no request waits for this answer."""
+
+    def failed_over(self, peer: RelayPeer, token: object, is_lost: bool) -> None:
+        """The request should go to another peer. ``is_lost``: no answer can come from ``peer`` any more."""
+
+    def expired(self, peer: RelayPeer, token: object) -> None: ...
+
+    def peers_changed(self) -> None:
+        """A peer came, went, or said who it is."""
+
+
 class _NullObserver:
     def message_sent(self, interface: str, type: str) -> None: ...
 
@@ -112,10 +149,12 @@ class DiameterNode:
         duplicates_remembered: int = 1024,
         observer: DiameterObserver | None = None,
         on_peer_state: Callable[[PeerStatus], None] | None = None,
+        agent: Agent | None = None,
     ) -> None:
         """``interface`` labels captures and metrics; ``local`` is the address that outgoing connections come from; ``clock`` is the wall
         clock. ``on_request`` answers requests, at once or as a coroutine; it may raise :class:`DiameterError`. Without it every request
-        gets 3001.
+        gets 3001. With an ``agent`` this is no end point but a node in the middle: requests and answers of applications go to the agent
+        as they came, and ``request`` and ``on_request`` are not used.
         """
         self.identity = identity
         self._transport = transport
@@ -127,6 +166,7 @@ class DiameterNode:
         self._accept_unknown_peers = accept_unknown_peers
         self._observer: DiameterObserver = observer or _NullObserver()
         self._on_peer_state = on_peer_state
+        self._agent = agent
         self._entropy = entropy
         self._jitter = random.Random(entropy.getrandbits(64))       # no secret, and asked for at every message
         self._drivers: list[_PeerDriver] = []
@@ -140,6 +180,7 @@ class DiameterNode:
         self._session_id_high = seconds & 0xFFFFFFFF
         self._session_id_low = entropy.getrandbits(32)
         self._end_to_end = (seconds & 0xFFF) << 20 | entropy.getrandbits(20)            # RFC 6733 clause 3
+        self._connection_number = self._end_to_end            # another after every restart
         self._changed = asyncio.Event()
 
     # life
@@ -189,6 +230,14 @@ class DiameterNode:
 
     def peers(self) -> list[PeerStatus]:
         return [driver.status() for driver in self._drivers]
+
+    def relay_peers(self) -> Sequence[RelayPeer]:
+        """For the agent; in the order they are configured in, then those that connected by themselves."""
+        return self._drivers
+
+    def next_connection(self) -> int:
+        self._connection_number = self._connection_number + 1 & 0xFFFFFFFF
+        return self._connection_number
 
     # requests of ours
 
@@ -422,7 +471,7 @@ class DiameterNode:
 
     def _add_driver(self, host: str, config: PeerConfig | None) -> _PeerDriver:
         peer = DiameterPeer(self.identity, host, initiates=config is not None, timers=self._timers, hop_by_hop=self._entropy.getrandbits(32),
-                            end_to_end=self.next_end_to_end, jitter=self._watchdog_jitter)
+                            end_to_end=self.next_end_to_end, jitter=self._watchdog_jitter, is_raw=self._agent is not None)
         driver = _PeerDriver(self, peer, config)
         self._drivers.append(driver)
         return driver
@@ -434,6 +483,8 @@ class DiameterNode:
     def _state_changed(self, driver: _PeerDriver) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+        if self._agent is not None:
+            self._agent.peers_changed()
         if self._on_peer_state is not None:
             self._on_peer_state(driver.status())
 
@@ -441,6 +492,8 @@ class DiameterNode:
         """A peer that nobody configured has left."""
         driver.dispose()
         self._drivers.remove(driver)
+        if self._agent is not None:
+            self._agent.peers_changed()
 
     async def _next_change(self) -> None:
         await self._changed.wait()
@@ -602,6 +655,7 @@ class _PeerDriver:
         self._node = node
         self._config = config
         self._links: dict[Side, _Link] = {}
+        self._connections: dict[Side, int] = {}         # what an agent knows them by
         self._connecting: asyncio.Task[None] | None = None
         self._alarm: asyncio.Handle | None = None
         self._alarm_time = 0.0              # the handle may not tell: uvloop runs what is due within a millisecond without a timer
@@ -644,6 +698,30 @@ class _PeerDriver:
         if link is not None:
             link.send(answer[:12] + hop_by_hop.to_bytes(4, "big") + answer[16:])
 
+    def forward(self, header: Header, octets: bytes, *, token: object | None, tx_s: float) -> None:
+        node = self._node
+        self.peer.relay_request(octets, token=token, now=node._now(), tx_s=tx_s)
+        node._observer.message_sent(node._interface, _type_of(header))
+        self.flush()
+
+    def reply(self, connection: int, header: Header, octets: bytes) -> bool:
+        side = next((side for side, number in self._connections.items() if number == connection), None)
+        if side is None or not self.peer.relay_answer(side, octets):
+            return False
+        node = self._node
+        node._observer.message_sent(node._interface, _type_of(header))
+        self.flush()
+        return True
+
+    def _to_agent(self, event: machine.RawRequestReceived | machine.RawAnswerReceived) -> None:
+        agent = self._node._agent
+        assert agent is not None
+        self._node._observer.message_received(self._node._interface, _type_of(event.header))
+        if isinstance(event, machine.RawRequestReceived):
+            agent.request(self, self._connections[event.side], event.header, event.octets)
+        else:
+            agent.answer(self, event.token, event.header, event.octets)
+
     def flush(self) -> None:
         """Do what the machine wants, until it wants nothing more."""
         node = self._node
@@ -661,6 +739,12 @@ class _PeerDriver:
                         node._serve(self, event.side, event.packet)
                     case machine.BaseMessageReceived():
                         node._observer.message_received(node._interface, type(event.message).__name__)
+                    case machine.SendRaw():
+                        link = self._links.get(event.side)
+                        if link is not None:
+                            link.send(event.octets)
+                    case machine.RawRequestReceived() | machine.RawAnswerReceived():
+                        self._to_agent(event)
                     case machine.Connect():
                         self._connect()
                     case machine.Close():
@@ -674,10 +758,15 @@ class _PeerDriver:
                         node._fail(self, exchange, event.error)
                     case machine.RequestExpired(token=_Exchange() as exchange):
                         node._fail(self, exchange, TimerExpired(exchange.timer))
+                    case machine.RequestExpired() if node._agent is not None:
+                        node._agent.expired(self, event.token)
                     case machine.RequestsFailedOver():
                         for token in event.tokens:
-                            assert isinstance(token, _Exchange)
-                            node._fail_over(self, token, event.is_lost)
+                            if isinstance(token, _Exchange):
+                                node._fail_over(self, token, event.is_lost)
+                            else:
+                                assert node._agent is not None
+                                node._agent.failed_over(self, token, event.is_lost)
                     case machine.MessageDiscarded():
                         node._observer.protocol_error(node._interface, _cause(event))
                     case machine.AnswerReceived() | machine.AnswerInvalid() | machine.RequestExpired():
@@ -728,6 +817,7 @@ class _PeerDriver:
 
     def _attach(self, side: Side, link: _Link) -> None:
         self._links[side] = link
+        self._connections[side] = self._node.next_connection()
 
         def data(octets: bytes) -> None:
             self._data(side, link, octets)
@@ -747,6 +837,14 @@ class _PeerDriver:
             del self._links[side]
             self.peer.lost(side, self._node._now(), reason)
             self.flush()
+
+
+def _type_of(header: Header) -> str:
+    """A label for metrics: however many commands exist, those that nobody declared are one type."""
+    if header.is_error:
+        return "ErrorAnswer"
+    name = diameter.command_name(header)
+    return "UnknownCommand" if name[0].isdigit() else name
 
 
 def _cause(event: machine.MessageDiscarded) -> str:
