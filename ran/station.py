@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -98,7 +98,7 @@ class Station(Enb):
     async def _attach(self, imsi: str, apn: str = "") -> object:
         ue = self.phone(imsi).ue
         result = await ue.attach(apn or None, max_attempts=1)
-        return {"success": result.success, "ip": str(ue.ip or ""), "result": str(result)}
+        return {"success": result.success, "ip": str(ue.ip or ""), "result": str(result), "attempts": result.attempts}
 
     async def _detach(self, imsi: str, switch_off: str = "no") -> object:
         result = await self.phone(imsi).ue.detach(switch_off=switch_off in ("yes", "true", "1"))
@@ -106,13 +106,13 @@ class Station(Enb):
 
     async def _ping(self, imsi: str, destination: str, count: str = "3") -> object:
         host = await self.phone(imsi).host()
-        result = await host.ping(destination, count=int(count))
+        result = await host.ping(_ipv4(destination), count=_number("count", count, 1000))
         return {"sent": result.sent, "received": result.received, "text": str(result)}
 
     async def _udp(self, imsi: str, destination: str, port: str = str(UDP_ECHO_PORT), text: str = "epclab") -> object:
         host = await self.phone(imsi).host()
         try:
-            answer = await udp_exchange(host, destination, int(port), text.encode())
+            answer = await udp_exchange(host, _ipv4(destination), _number("port", port, 65535), text.encode())
         except TimeoutError:
             raise LookupError(f"no answer from {destination}:{port}") from None
         return {"answer": answer.decode(errors="replace")}
@@ -123,6 +123,20 @@ class Station(Enb):
         phone.ue.lose_radio()
         await asyncio.sleep(0)
         return {"connected": phone.ue.connected}
+
+
+def _ipv4(text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"destination: must be an IPv4 address, not {text!r}") from None
+
+
+def _number(name: str, text: str, highest: int) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if not 1 <= number <= highest:
+        raise ValueError(f"{name}: must be a number from 1 to {highest}, not {text!r}")
+    return number
 
 
 class _HostsOnDemand:

@@ -56,7 +56,8 @@ def run(options: argparse.Namespace) -> int:
         status, answer = call(f"{base}/state/{what}")
     if status != 200:
         if what not in known["views"] and what not in known["commands"]:
-            answer = {"error": f"{options.node} has no {what!r}; views: {' '.join(known['views'])}; commands: {' '.join(known['commands']) or '(none)'}"}
+            has = f"views: {' '.join(known['views'])}; commands: {' '.join(known['commands']) or '(none)'}"
+            answer = {"error": f"{options.node} has no {what!r}; {has}"}
         print(f"epclab: {answer.get('error', answer)}", file=sys.stderr)
         return 1
     print(render(answer, as_json=options.json))

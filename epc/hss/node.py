@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,9 +22,10 @@ from epc.hss.reset import reset
 from epc.hss.store import StoreError, Subscriber, SubscriberStore, open_store
 from epc.hss.update_location import update_location
 from epc.node.node import Command, Node, View
+from epc.node.state import AssociatedPeer, diameter_peers
 from epc.peer.diameter import LocalIdentity
 from epc.peer.timer import TimerExpired
-from epc.procedure import Outcome, Reject
+from epc.procedure import Outcome, Reject, stopwatch
 from epc.procedure.outcome import cause_name
 from epc.transport.diameter import DiameterNode
 from epc.transport.interface import Transport
@@ -106,7 +107,6 @@ class Hss(Node[HssConfig]):
             duplicates_remembered=DUPLICATES_REMEMBERED, observer=self.metrics)
         self.vectors = self.metrics.counter("authentication_vectors", "Authentication vectors handed out")
         self.resynchronisations = self.metrics.counter("resynchronisations", "Re-synchronisations of SQN asked for by UEs", ("result",))
-        self.metrics.gauge("diameter_peers", "Diameter peers that can be used", lambda: sum(peer.is_usable for peer in self.s6a.peers()))
 
     # life
 
@@ -172,7 +172,7 @@ class Hss(Node[HssConfig]):
         procedure = PROCEDURES.get(type(request))
         if procedure is None:
             raise DiameterError(f"an HSS gets no {type(request).__name__}", ResultCode.DIAMETER_COMMAND_UNSUPPORTED)
-        clock = asyncio.get_running_loop().time
+        clock = stopwatch()
         started = clock()
         outcome, cause = Outcome.SUCCESS, ""
         self.metrics.procedure_started(procedure.name)
@@ -204,6 +204,9 @@ class Hss(Node[HssConfig]):
         return answer
 
     # the operator
+
+    def associated_peers(self) -> Iterable[AssociatedPeer]:
+        return diameter_peers("S6a", self.s6a)
 
     def views(self) -> Mapping[str, View]:
         return {"peers": lambda: [asdict(peer) for peer in self.s6a.peers()]}

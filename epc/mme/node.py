@@ -26,12 +26,13 @@ from epc.mme.tracking_area_update import tracking_area_update
 from epc.mme.ue_context import EmmState, Location, SgwSession, UeContext, UeDirectory
 from epc.mme.ue_context_release import DETACH, SUPERSEDED, release, release_access_bearers, s1_release, ue_context_release
 from epc.node import Command, Node, TunnelEnd, View
+from epc.node.state import AssociatedPeer, diameter_peers, gtp_paths
 from epc.procedure import Collision, Slot, table
 from epc.security.nas_algorithms import Eea, Eia
 from epc.transport.interface import Association, Listener, Transport
 from epc.wire import nas, s1ap
 from epc.wire.errors import WireError
-from epc.wire.identity import Plmn, decode_plmn, encode_plmn
+from epc.wire.identity import Plmn
 
 PROCEDURES = table([attach, detach, tracking_area_update, service_request, s1_release, pdn_connectivity, pdn_disconnect])
 _VIEW_LIMIT = 1000
@@ -78,7 +79,6 @@ class Mme(Node[MmeConfig]):
         self.resynchronisations = self.metrics.counter("resynchronisations", "Authentications that needed a re-synchronisation of SQN")
         self.metrics.gauge("registered_ues", "Phones in EMM-REGISTERED (TS 32.426: MM.RegisteredSubNbrMean)", lambda: self.ues.registered)
         self.metrics.gauge("connected_ues", "Phones in ECM-CONNECTED", lambda: self.s1_connections)
-        self.metrics.gauge("associations", "eNodeBs that have set up S1", lambda: sum([each.is_set_up for each in self.associations]))
         self.metrics.gauge("sessions", "Sessions at SGWs", lambda: len(self.s11.sessions))
 
     # life
@@ -146,7 +146,8 @@ class Mme(Node[MmeConfig]):
         location = self._locations.get(key)
         if location is None:
             location = Location(
-                nas.Tai(plmn=decode_plmn(tai.plmn_identity), tac=int.from_bytes(tai.tac, "big")), decode_plmn(ecgi.plmn_identity), ecgi.cell_id.value)
+                nas.Tai(plmn=s1ap.decode_plmn_identity(tai.plmn_identity), tac=int.from_bytes(tai.tac, "big")),
+                s1ap.decode_plmn_identity(ecgi.plmn_identity), ecgi.cell_id.value)
             if len(self._locations) >= _MOST_CELLS:
                 self._locations.clear()         # more cells than an eNodeB of ours can have: somebody plays
             self._locations[key] = location
@@ -283,8 +284,14 @@ class Mme(Node[MmeConfig]):
                 if security is not None:
                     yield security.kasme, security.eea, security.eia
 
+    def associated_peers(self) -> Iterator[AssociatedPeer]:
+        for association in self.associations:
+            yield association.as_peer()
+        yield from diameter_peers("S6a", self.s6a.endpoint)
+        yield from gtp_paths("S11", self.s11.endpoint)
+
     def views(self) -> Mapping[str, View]:
-        return {"ues": self._view_ues, "associations": self._view_associations, "peers": self._view_peers, "timers": self._view_timers}
+        return {"ues": self._view_ues, "s1": self._view_s1, "peers": self._view_peers, "paths": self._view_paths, "waiting": self._view_waiting}
 
     def commands(self) -> Mapping[str, Command]:
         return {"ue": self._command_ue, "detach": self._command_detach, "page": self._command_page, "release": self._command_release}
@@ -293,8 +300,11 @@ class Mme(Node[MmeConfig]):
         ues = [_describe(ue) for _, ue in zip(range(_VIEW_LIMIT), self.ues.by_imsi.values(), strict=False)]
         return {"registered": self.ues.registered, "known": len(self.ues.by_imsi), "ues": ues}
 
-    def _view_associations(self) -> object:
+    def _view_s1(self) -> object:
         return [association.status() for association in self.associations]
+
+    def _view_paths(self) -> object:
+        return [{"interface": "S11", **path} for path in self.s11.endpoint.machine.describe_paths()]
 
     def _view_peers(self) -> object:
         return [
@@ -302,13 +312,12 @@ class Mme(Node[MmeConfig]):
              "pending_requests": peer.pending_requests}
             for peer in self.s6a.endpoint.peers()]
 
-    def _view_timers(self) -> object:
-        """The configured NAS timers, and how long each phone that is not connected has until it is given up or purged."""
+    def _view_waiting(self) -> object:
+        """How long each phone that is not connected has until it is given up or purged."""
         now = asyncio.get_running_loop().time()
-        waiting = [
+        return [
             {"imsi": ue.imsi, "timer": "mobile reachable" if ue.is_registered else "purge", "remaining_s": round(ue.gone.when() - now, 1)}
             for _, ue in zip(range(_VIEW_LIMIT), self.ues.by_imsi.values(), strict=False) if ue.gone is not None]
-        return {"configured": self.config.timers.model_dump(), "running": waiting}
 
     def _ue(self, imsi: str) -> UeContext:
         ue = self.ues.by_imsi.get(imsi)
@@ -391,7 +400,7 @@ def _s1_setup_response(config: MmeConfig) -> s1ap.S1SetupResponse:
     return s1ap.S1SetupResponse(
         mme_name=config.name,
         served_gummeis=(s1ap.ServedGUMMEIsItem(
-            served_plmns=tuple([encode_plmn(plmn) for plmn in dict.fromkeys(gummei.plmn for gummei in gummeis)]),
+            served_plmns=tuple([s1ap.encode_plmn_identity(plmn) for plmn in dict.fromkeys(gummei.plmn for gummei in gummeis)]),
             served_group_ids=tuple([group.to_bytes(2, "big") for group in dict.fromkeys(gummei.mme_group_id for gummei in gummeis)]),
             served_mmecs=tuple([bytes((code,)) for code in dict.fromkeys(gummei.mme_code for gummei in gummeis)])),),
         relative_mme_capacity=config.relative_capacity)

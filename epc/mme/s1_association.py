@@ -10,6 +10,7 @@ from epc.mme.nas_reception import receive_initial, receive_uplink
 from epc.mme.reset import reset_from_enb
 from epc.mme.s1_connection import S1Connection
 from epc.mme.s1_setup import s1_setup
+from epc.node.state import AssociatedPeer
 from epc.transport.interface import Association
 from epc.wire import s1ap
 
@@ -66,6 +67,11 @@ class S1Association:
             "enb": self.name, "enb_id": self.enb_id, "is_set_up": self.is_set_up, "phones": len(self.connections),
             "tais": sorted(f"{plmn}-{tac}" for plmn, tac in self.supported_tais), **self._association.status(),
         }
+
+    def as_peer(self) -> AssociatedPeer:
+        return AssociatedPeer(
+            interface="S1-MME", peer=str(self), address=str(self._association.remote), state="set up" if self.is_set_up else "S1 Setup missing",
+            is_up=self.is_set_up)
 
     # connections
 

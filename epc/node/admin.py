@@ -5,13 +5,16 @@ GET /metrics /healthz /readyz, GET /state and /state/VIEW, POST /command/NAME wi
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 from aiohttp import web
 
-from epc.node.node import Node
+from epc.node.node import Command, Node
+from epc.node.state import configured_timers
 from epc.transport.interface import Address
 
 
@@ -29,7 +32,7 @@ class AdminServer:
         config = self._node.config.admin
         if not config.enabled:
             return
-        app = web.Application()
+        app = web.Application(middlewares=[self._once_started])
         app.add_routes([
             web.get("/metrics", self._metrics),
             web.get("/healthz", self._health),
@@ -50,6 +53,13 @@ class AdminServer:
             await self._runner.cleanup()
             self._runner = None
 
+    @web.middleware
+    async def _once_started(self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> web.StreamResponse:
+        """State and metrics are there when the node has started; until then only its health can be asked for."""
+        if self._node.started_at is None and request.path not in ("/healthz", "/readyz"):
+            return _json({"error": f"{self._node.config.name} is still starting"}, 503)
+        return await handler(request)
+
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=self._node.metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
@@ -65,11 +75,14 @@ class AdminServer:
         return {
             "tunnels": lambda: [{"label": end.label, **asdict(end)} for end in node.tunnels()],
             "procedures": lambda: node.runner.running,
+            "associations": lambda: list(map(asdict, node.associated_peers())),
+            "timers": lambda: configured_timers(node.config),
             **node.views(),
         }
 
     async def _views(self, _: web.Request) -> web.Response:
-        return _json({"views": sorted(self._all_views()), "commands": sorted(self._node.commands())})
+        commands = {name: _usage(command) for name, command in sorted(self._node.commands().items())}
+        return _json({"views": sorted(self._all_views()), "commands": commands})
 
     async def _view(self, request: web.Request) -> web.Response:
         views = self._all_views()
@@ -84,11 +97,28 @@ class AdminServer:
         if command is None:
             return _json({"error": f"no command {request.match_info['command']!r}", "commands": sorted(commands)}, 404)
         try:
-            arguments = orjson.loads(await request.read() or b"{}")
-            if not isinstance(arguments, dict):
-                raise ValueError("the body must be a JSON object")
-            return _json({"result": await command(**{str(key): str(value) for key, value in arguments.items()})})
+            given = orjson.loads(await request.read() or b"{}")
+        except ValueError as error:
+            return _json({"error": f"the body must be JSON: {error}"}, 400)
+        if not isinstance(given, dict):
+            return _json({"error": "the body must be a JSON object"}, 400)
+        arguments = {str(key): str(value) for key, value in given.items()}
+        try:
+            inspect.signature(command).bind(**arguments)
+        except TypeError as error:
+            name = request.match_info["command"]
+            return _json({"error": f"{error}; usage: {' '.join([name, *_usage(command)])}"}, 400)
+        try:
+            return _json({"result": await command(**arguments)})
         except LookupError as error:
             return _json({"error": str(error.args[0] if error.args else error)}, 404)
-        except (ValueError, TypeError) as error:
+        except ValueError as error:
             return _json({"error": str(error)}, 400)
+        except OSError as error:
+            return _json({"error": f"{type(error).__name__}: {error}"}, 502)
+
+
+def _usage(command: Command) -> list[str]:
+    """The arguments of a command as ``epclab ctl`` takes them; those in brackets may be left out."""
+    parameters = inspect.signature(command).parameters.values()
+    return [f"{each.name}=" if each.default is each.empty else f"[{each.name}={each.default}]" for each in parameters]

@@ -8,11 +8,11 @@ would take a twentieth of a node's time.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -83,6 +83,27 @@ class _Durations(Collector):
         return (family,)
 
 
+class _ReadAtScrape(Collector):
+    """Figures that are asked for when they are scraped."""
+
+    def __init__(
+        self, family: Callable[[], GaugeMetricFamily | CounterMetricFamily], read: Callable[[], Mapping[tuple[str, ...], float]],
+        registry: CollectorRegistry,
+    ) -> None:
+        self._family = family
+        self._read = read
+        registry.register(self)
+
+    def describe(self) -> Iterable[Metric]:
+        return (self._family(),)
+
+    def collect(self) -> Iterable[Metric]:
+        family = self._family()
+        for labels, value in self._read().items():
+            family.add_metric(labels, value)
+        return (family,)
+
+
 class NodeMetrics:
     """The counters of one node; an :class:`epc.procedure.Observer`."""
 
@@ -139,6 +160,14 @@ class NodeMetrics:
     def gauge(self, what: str, help: str, value: Callable[[], float]) -> None:
         """A figure read at scrape time: ``gauge("registered_ues", ..., lambda: len(...))``."""
         Gauge(f"epc_{self.kind}_{what}", help, registry=self.registry).set_function(value)
+
+    def gauges(self, what: str, help: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """Figures read at scrape time, by their labels' values."""
+        _ReadAtScrape(lambda: GaugeMetricFamily(f"epc_{self.kind}_{what}", help, labels=labels), read, self.registry)
+
+    def counters(self, what: str, help: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]) -> None:
+        """As :meth:`gauges`, for what somebody else counts and what only grows."""
+        _ReadAtScrape(lambda: CounterMetricFamily(f"epc_{self.kind}_{what}", help, labels=labels), read, self.registry)
 
     def counter(self, what: str, help: str, labels: tuple[str, ...] = ()) -> Counter:
         """A counter of the node's own; bind its label children once."""

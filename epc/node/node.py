@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import ClassVar, Generic, TypeVar
 
@@ -11,6 +12,7 @@ import structlog
 
 from epc.node.config import NodeConfig
 from epc.node.metrics import NodeMetrics
+from epc.node.state import AssociatedPeer
 from epc.node.tunnel import TunnelEnd
 from epc.procedure import Runner
 from epc.transport.interface import Transport
@@ -50,6 +52,10 @@ class Node(Generic[C]):
         self.runner = Runner(self.metrics)
         self.log = structlog.get_logger(f"epc.{self.kind}").bind(node=config.name)
         self.started_at: float | None = None
+        self.metrics.gauges("associations", "Peers that can be used: SCTP associations, Diameter connections, GTP-C paths", ("interface",),
+                            self._count_associations)
+        if type(self).tunnels is not Node.tunnels:
+            self.metrics.gauges("tunnels", "Tunnel ids that this node has allocated and holds", ("tunnel",), self._count_tunnels)
 
     async def start(self) -> None:
         """Open what the node listens on and begin to connect to its peers; returns when the node can take requests.
@@ -80,3 +86,16 @@ class Node(Generic[C]):
     def tunnels(self) -> Iterable[TunnelEnd]:
         """Every tunnel id that the node holds now, own and learned."""
         return ()
+
+    def associated_peers(self) -> Iterable[AssociatedPeer]:
+        """Every peer that the node has, or wants to have, a connection with."""
+        return ()
+
+    def _count_associations(self) -> Mapping[tuple[str, ...], float]:
+        found: Counter[tuple[str, ...]] = Counter()
+        for peer in self.associated_peers():
+            found[peer.interface,] += peer.is_up
+        return found
+
+    def _count_tunnels(self) -> Mapping[tuple[str, ...], float]:
+        return Counter((end.label,) for end in self.tunnels() if end.own)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import NamedTuple, TypeVar
 
 from epc.node import Command, ConfigError, Node, View, load_config
+from epc.node.state import AssociatedPeer, diameter_peers
 from epc.pcrf.authorisation import Change, change_to, installation, removal
 from epc.pcrf.config import PcrfConfig, PolicyBook
 from epc.pcrf.ip_can_session_establishment import ip_can_session_establishment
@@ -19,7 +19,7 @@ from epc.pcrf.policy import PolicyEngine
 from epc.pcrf.session import GxSession, SessionTable
 from epc.peer.diameter import LocalIdentity
 from epc.peer.timer import TimerExpired
-from epc.procedure import Outcome, Reject
+from epc.procedure import Outcome, Reject, stopwatch
 from epc.procedure.outcome import cause_name
 from epc.transport.diameter import DiameterNode
 from epc.transport.interface import Transport
@@ -74,7 +74,6 @@ class Pcrf(Node[PcrfConfig]):
             observer=self.metrics)
         self.rule_failures = self.metrics.counter("rule_failures", "PCC rules that PCEFs reported as not enforced")
         self.metrics.gauge("sessions", "Gx sessions: PDN connections with a policy", lambda: len(self.sessions))
-        self.metrics.gauge("diameter_peers", "Diameter peers that can be used", lambda: sum(peer.is_usable for peer in self.gx.peers()))
 
     # life
 
@@ -114,7 +113,7 @@ class Pcrf(Node[PcrfConfig]):
         procedure = PROCEDURES.get(request.cc_request_type)
         if procedure is None:
             raise DiameterError(f"CC-Request-Type {request.cc_request_type} on Gx", ResultCode.DIAMETER_INVALID_AVP_VALUE)
-        clock = asyncio.get_running_loop().time
+        clock = stopwatch()
         started = clock()
         outcome, cause = Outcome.ERROR, "internal error"
         self.metrics.procedure_started(procedure.name)
@@ -139,6 +138,9 @@ class Pcrf(Node[PcrfConfig]):
             cc_request_type=request.cc_request_type, cc_request_number=request.cc_request_number, error_message=str(reject))
 
     # the operator
+
+    def associated_peers(self) -> Iterable[AssociatedPeer]:
+        return diameter_peers("Gx", self.gx)
 
     def views(self) -> Mapping[str, View]:
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
 from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort
@@ -12,6 +12,7 @@ from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
+from epc.node.state import AssociatedPeer, diameter_peers, gtp_paths
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
@@ -241,6 +242,11 @@ class Pgw(Node[PgwConfig]):
             yield TunnelEnd(name="s5u_sgw_teid", teid=session.s5u_sgw.teid, address=session.s5u_sgw.address, own=False, imsi=imsi, ebi=ebi)
             yield TunnelEnd(name="s5c_pgw_teid", teid=session.s5c_pgw_teid, address=config.s5c.host, own=True, imsi=imsi)
             yield TunnelEnd(name="s5u_pgw_teid", teid=session.s5u_pgw.teid, address=session.s5u_pgw.address, own=True, imsi=imsi, ebi=ebi)
+
+    def associated_peers(self) -> Iterator[AssociatedPeer]:
+        yield from gtp_paths("S5/S8", self.s5)
+        if self.gx is not None:
+            yield from diameter_peers("Gx", self.gx)
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "pools": self._show_pools, "paths": self._show_paths, "peers": self._show_peers,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort
 from epc.dataplane.rules import FTeid, SessionChange
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
+from epc.node.state import AssociatedPeer, gtp_paths
 from epc.peer.gtpc import COMMAND_BIT, PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
 from epc.procedure import Collision, Procedure, Reject, Slot, table
@@ -52,8 +53,8 @@ class Sgw(Node[SgwConfig]):
 
     async def start(self) -> None:
         config = self.config
-        self.ues: dict[str, UeContext] = {}                                     # by IMSI
         self.t3_s5 = config.gtp_s5.timers.t3_response
+        self.ues: dict[str, UeContext] = {}                                     # by IMSI
         self.control_teids: TeidTable[UeContext | PdnConnection] = TeidTable(self.entropy.getrandbits(32))
         self.connections: dict[int, PdnConnection] = {}                         # by the forwarder's session id
         self._last_session_id = 0
@@ -278,6 +279,11 @@ class Sgw(Node[SgwConfig]):
                 if bearer.s1u_enb is not None:
                     enb = bearer.s1u_enb
                     yield TunnelEnd(name="s1u_enb_teid", teid=enb.teid, address=enb.address, own=False, imsi=imsi, ebi=bearer.ebi)
+
+    def associated_peers(self) -> Iterator[AssociatedPeer]:
+        yield from gtp_paths("S11", self.s11)
+        if self.s5 is not self.s11:
+            yield from gtp_paths("S5/S8", self.s5)
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "paths": self._show_paths, "userplane": self._show_user_plane}

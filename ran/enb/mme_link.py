@@ -7,6 +7,7 @@ import enum
 import functools
 from typing import TYPE_CHECKING
 
+from epc.node.state import AssociatedPeer
 from epc.procedure import Dialogue, Outcome
 from epc.transport.interface import Address, Association
 from epc.wire import s1ap
@@ -168,8 +169,12 @@ class MmeLink:
         except (ConnectionError, WireError) as error:
             enb.log.info("s1.not_answered", message=type(message).__name__, reason=str(error))
 
+    def as_peer(self) -> AssociatedPeer:
+        address = str(self.peer.address)
+        return AssociatedPeer(interface="S1-MME", peer=self.mme_name or address, address=address, state=self.state.value, is_up=self.is_ready)
+
     def describe(self) -> dict[str, object]:
-        """For ``epclab ctl ENB associations``."""
+        """For ``epclab ctl ENB mmes``."""
         return {
             "mme": self.mme_name, "address": str(self.peer.address), "state": self.state.value, "served_plmns": sorted(self.served_plmns),
             "gummeis": [f"{gummei.plmn}-{gummei.mme_group_id}-{gummei.mme_code}" for gummei in sorted(self.gummeis)],

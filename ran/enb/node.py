@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from epc.node import Command, Node, NodeConfig, TunnelEnd, View
+from epc.node.state import AssociatedPeer
 from epc.procedure import Outcome, table
 from epc.transport.interface import Transport
 from epc.wire.identity import Ebi, Plmn
@@ -76,7 +77,6 @@ class Enb(Node[EnbConfig]):
         self.ues = UeTable()
         self.user_plane = UserPlane(self._tunnel_lost)
         self.metrics.gauge("connected_ues", "UEs with an S1 connection", lambda: len(self.ues))
-        self.metrics.gauge("mme_associations", "MMEs whose S1 Setup succeeded", lambda: sum(link.is_ready for link in self.links))
         self.metrics.gauge("bearers", "E-RABs that are set up", lambda: sum(len(ue.bearers) for ue in self.ues))
         self.rejected_connections = self.metrics.counter("rejected_connections", "Radio connections rejected", ("reason",))
 
@@ -286,9 +286,12 @@ class Enb(Node[EnbConfig]):
                 yield TunnelEnd(name="s1u_enb_teid", teid=own.teid, address=own.address, own=True, ebi=bearer.ebi)
                 yield TunnelEnd(name="s1u_sgw_teid", teid=far.teid, address=far.address, own=False, ebi=bearer.ebi)
 
+    def associated_peers(self) -> Iterator[AssociatedPeer]:
+        return (link.as_peer() for link in self.links)
+
     def views(self) -> Mapping[str, View]:
         return {
-            "associations": lambda: [link.describe() for link in self.links],
+            "mmes": lambda: [link.describe() for link in self.links],
             "ues": lambda: [self._describe(ue) for ue in self.ues],
             "cells": lambda: [
                 {"cell_identity": f"{cell.information.cell_identity:07x}", "tac": cell.information.tac, "plmns": cell.information.plmns,

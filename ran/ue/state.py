@@ -73,3 +73,10 @@ class Result:
     guti: nas.Guti | None = None
     ebi: int | None = None
     apn: str | None = None
+
+    def __str__(self) -> str:
+        if self.success:
+            return "success"
+        causes = {"EMM cause": self.emm_cause, "ESM cause": self.esm_cause}
+        details = [f"{name} #{int(cause)}" for name, cause in causes.items() if cause is not None] + ([self.timer] if self.timer else [])
+        return (self.reason or "failed") + (f" ({', '.join(details)})" if details else "")

@@ -10,6 +10,7 @@ import pytest
 
 from epc.node import Command, Node, NodeConfig, TunnelEnd, View, serve
 from epc.node.admin import AdminServer
+from epc.node.state import AssociatedPeer
 from epc.procedure import procedure
 from epc.transport.memory import MemoryNetwork
 
@@ -36,10 +37,16 @@ class Example(Node[NodeConfig]):
     def commands(self) -> Mapping[str, Command]:
         return {"double": self.double}
 
-    async def double(self, n: str) -> int:
+    async def double(self, n: str, times: str = "2") -> int:
         if n == "none":
             raise LookupError("no such thing")
-        return 2 * int(n)
+        if n == "far":
+            raise ConnectionRefusedError("nobody listens")
+        return int(times) * int(n)
+
+    def associated_peers(self) -> Iterable[AssociatedPeer]:
+        yield AssociatedPeer(interface="S11", peer="sgw1", address="127.0.0.14:2123", state="up", is_up=True)
+        yield AssociatedPeer(interface="S11", peer="sgw2", address="127.0.0.15:2123", state="down", is_up=False)
 
     def tunnels(self) -> Iterable[TunnelEnd]:
         yield TunnelEnd(name="s11_mme_teid", teid=17, address="127.0.0.1", own=True, imsi="001010000000001")
@@ -72,7 +79,8 @@ async def test_health_and_readiness(node: Example, url: str) -> None:
 
 
 async def test_views_and_commands(url: str) -> None:
-    assert await get(f"{url}/state") == (200, {"views": ["procedures", "things", "tunnels"], "commands": ["double"]})
+    assert await get(f"{url}/state") == (200, {
+        "views": ["associations", "procedures", "things", "timers", "tunnels"], "commands": {"double": ["n=", "[times=2]"]}})
     assert await get(f"{url}/state/things") == (200, [{"a": 1}])
     status, tunnels = await get(f"{url}/state/tunnels")
     assert status == 200
@@ -82,11 +90,32 @@ async def test_views_and_commands(url: str) -> None:
 
 
 @pytest.mark.parametrize(("body", "status"), [(b'{"n": "21"}', 200), (b'{"n": "x"}', 400), (b'{"m": "1"}', 400), (b"[", 400), (b"[1]", 400),
-                                              (b'{"n": "none"}', 404)])
+                                              (b'{"n": "none"}', 404), (b'{"n": "far"}', 502)])
 async def test_a_command_answers_its_result_or_what_was_wrong(url: str, body: bytes, status: int) -> None:
     async with aiohttp.ClientSession() as session, session.post(f"{url}/command/double", data=body) as answer:
         assert answer.status == status
         assert ("result" if status == 200 else "error") in await answer.json()
+
+
+async def test_wrong_arguments_are_answered_with_the_right_ones(url: str) -> None:
+    async with aiohttp.ClientSession() as session, session.post(f"{url}/command/double", data=b'{"m": "1"}') as answer:
+        assert (await answer.json())["error"] == "missing a required argument: 'n'; usage: double n= [times=2]"
+
+
+async def test_associations_timers_and_tunnels(node: Example, url: str) -> None:
+    assert await get(f"{url}/state/associations") == (200, [
+        {"interface": "S11", "peer": "sgw1", "address": "127.0.0.14:2123", "state": "up", "is_up": True},
+        {"interface": "S11", "peer": "sgw2", "address": "127.0.0.15:2123", "state": "down", "is_up": False}])
+    assert await get(f"{url}/state/timers") == (200, [])
+    assert node.metrics.value("associations", interface="S11") == 1
+    assert node.metrics.value("tunnels", tunnel="t1") == 1
+
+
+async def test_nothing_but_health_before_the_start(node: Example, url: str) -> None:
+    node.started_at = None
+    assert await get(f"{url}/state/tunnels") == (503, {"error": "n1 is still starting"})
+    assert (await get(f"{url}/healthz"))[0] == 200
+    assert (await get(f"{url}/readyz"))[0] == 503
 
 
 async def test_metrics_are_scraped(node: Example, url: str) -> None:

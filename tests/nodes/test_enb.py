@@ -281,7 +281,7 @@ async def test_s1_setup_tells_identity_and_tracking_areas() -> None:
         assert [area.tac for area in request.supported_tas] == [b"\0\1", b"\0\7"]
         assert request.supported_tas[0].broadcast_plmns == (PLMN, bytes.fromhex("12f470"))
         assert request.default_paging_drx == "v128"
-        (association,) = world.enb.views()["associations"]()  # type: ignore[misc]
+        (association,) = world.enb.views()["mmes"]()  # type: ignore[misc]
         assert (association["state"], association["gummeis"]) == ("ready", ["00101-2-1"])
 
 

@@ -551,7 +551,7 @@ async def test_state_for_ctl(world: World) -> None:
     peers = world.hss.views()["peers"]()
     assert isinstance(peers, list)
     assert {peer["host"] for peer in peers} == {MME1, MME2}
-    assert world.hss.metrics.value("diameter_peers") == 2
+    assert world.hss.metrics.value("associations", interface="S6a") == 2
     assert world.hss.is_ready()
 
 

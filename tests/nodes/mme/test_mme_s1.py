@@ -104,7 +104,7 @@ async def test_reset_of_some_acknowledges_the_list(world, phone) -> None:
 async def test_configuration_update(world) -> None:
     world.enb.send(s1ap.ENBConfigurationUpdate(enb_name="renamed"))
     assert isinstance(await world.enb.next(), s1ap.ENBConfigurationUpdateAcknowledge)
-    assert world.mme.views()["associations"]()[0]["enb"] == "renamed"
+    assert world.mme.views()["s1"]()[0]["enb"] == "renamed"
     foreign = (s1ap.SupportedTAsItem(tac=b"\0\x63", broadcast_plmns=(b"\x00\xf1\x10",)),)
     world.enb.send(s1ap.ENBConfigurationUpdate(supported_tas=foreign))
     assert isinstance(await world.enb.next(), s1ap.ENBConfigurationUpdateFailure)
@@ -161,7 +161,7 @@ async def test_state_is_shown_in_plain_data(world, phone) -> None:
     assert shown["pdns"] == [{"apn": "internet", "ebi": 5, "ipv4": "10.45.0.2", "bearers": [5]}]
     assert views["peers"]()[0]["is_usable"]
     await phone.go_idle()
-    (running,) = views["timers"]()["running"]
+    (running,) = views["waiting"]()
     assert running["timer"] == "mobile reachable"
     assert world.mme.is_ready()
 
