@@ -27,7 +27,7 @@ def cause_name(cause: int | str) -> str:
 
 class Outcome(Enum):
     SUCCESS = "success"
-    REJECTED = "rejected"       # by a Reject
+    REJECTED = "rejected"       # by a Reject, or an answer that cannot be read (WireError)
     TIMEOUT = "timeout"         # by a TimerExpired
     ABORTED = "aborted"         # by a collision, a lost link or the node's stop
     ERROR = "error"             # by a defect of ours; logged with its traceback

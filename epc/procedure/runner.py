@@ -13,6 +13,7 @@ import structlog
 
 from epc.peer.timer import TimerExpired
 from epc.procedure.outcome import Observer, Outcome, Reject, cause_name
+from epc.wire.errors import WireError
 
 if TYPE_CHECKING:
     from epc.procedure.slot import Collision
@@ -133,6 +134,9 @@ class Runner:
         except ConnectionError as error:
             outcome, cause = Outcome.ABORTED, "link lost"
             log.info("procedure.aborted", procedure=what.name, reason=str(error), step=steps.name)
+        except WireError as error:
+            outcome, cause = Outcome.REJECTED, "unreadable answer"
+            log.info("procedure.unreadable", procedure=what.name, reason=str(error), step=steps.name)
         except Exception:
             outcome, cause = Outcome.ERROR, "internal error"
             log.exception("procedure.error", procedure=what.name, step=steps.name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 from epc.procedure import Collision, Dialogue, Outcome, Procedure, Reject, Runner, Slot, Timer, TimerExpired, procedure, step, table
+from epc.wire.errors import WireError
 
 pytestmark = pytest.mark.virtual_clock
 T = Timer("T3460", 6.0, retries=4)
@@ -159,6 +160,16 @@ async def test_outcomes_and_steps_are_told_to_the_observer() -> None:
     assert recorder.events[:4] == [
         ("started", "run"), ("step", "run", "01-first", 2.0), ("step", "run", "02-second", 0.0), ("finished", "run", Outcome.SUCCESS, "")]
     assert [event[3] for event in recorder.events if event[0] == "finished"] == ["", "15", "T3460", "link lost", "internal error"]
+
+
+async def test_answer_that_cannot_be_read_is_no_defect_of_ours() -> None:
+    @procedure(spec="")
+    async def ask() -> None:
+        raise WireError("truncated")
+
+    recorder = Recorder()
+    assert await Runner(recorder).start(ask) is Outcome.REJECTED
+    assert recorder.events[-1] == ("finished", "ask", Outcome.REJECTED, "unreadable answer")
 
 
 async def test_stop_cancels_and_waits_for_undo() -> None:
