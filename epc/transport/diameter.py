@@ -701,7 +701,7 @@ class _PeerDriver:
     def forward(self, header: Header, octets: bytes, *, token: object | None, tx_s: float) -> None:
         node = self._node
         self.peer.relay_request(octets, token=token, now=node._now(), tx_s=tx_s)
-        node._observer.message_sent(node._interface, _type_of(header))
+        node._observer.message_sent(node._interface, message_type(header))
         self.flush()
 
     def reply(self, connection: int, header: Header, octets: bytes) -> bool:
@@ -709,14 +709,14 @@ class _PeerDriver:
         if side is None or not self.peer.relay_answer(side, octets):
             return False
         node = self._node
-        node._observer.message_sent(node._interface, _type_of(header))
+        node._observer.message_sent(node._interface, message_type(header))
         self.flush()
         return True
 
     def _to_agent(self, event: machine.RawRequestReceived | machine.RawAnswerReceived) -> None:
         agent = self._node._agent
         assert agent is not None
-        self._node._observer.message_received(self._node._interface, _type_of(event.header))
+        self._node._observer.message_received(self._node._interface, message_type(event.header))
         if isinstance(event, machine.RawRequestReceived):
             agent.request(self, self._connections[event.side], event.header, event.octets)
         else:
@@ -839,7 +839,7 @@ class _PeerDriver:
             self.flush()
 
 
-def _type_of(header: Header) -> str:
+def message_type(header: Header) -> str:
     """A label for metrics: however many commands exist, those that nobody declared are one type."""
     if header.is_error:
         return "ErrorAnswer"
