@@ -18,6 +18,7 @@ COMMANDS = {
     "sgw": (NODE, "run an SGW"),
     "pgw": (NODE, "run a PGW"),
     "pcrf": (NODE, "run a PCRF"),
+    "dra": (NODE, "run a Diameter agent"),
     "enb": (NODE, "run an eNodeB with its phones"),
     "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),
     "config": ("epc.cli.config", "check a configuration file, print its JSON Schema"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -31,7 +31,8 @@ def _application(value: object) -> object:
     return value
 
 
-Application = Annotated[int, BeforeValidator(_application), Field(ge=1, lt=0xFFFFFFFF)]
+_Number = Annotated[int, Field(ge=1, lt=0xFFFFFFFF)]
+Application = Annotated[_Number, BeforeValidator(_application, json_schema_input_type=Literal[*APPLICATIONS] | _Number)]
 Identity = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,255}$", to_lower=True)]
 Realm = Annotated[str, StringConstraints(pattern=r"^(\*|[A-Za-z0-9._-]{1,255})$", to_lower=True)]
 

@@ -16,6 +16,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "dra": Kind("epc.dra", "Dra", "DraConfig", "Diameter agent: relay and proxy between nodes and between operators"),
     "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
     "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),
     "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
