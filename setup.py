@@ -42,6 +42,18 @@ def usrsctp() -> None:
     extensions.append(extension)
 
 
+def bpf_program() -> None:
+    """The kernel's part of the user plane: compiled here, so that nobody needs clang to run it."""
+    script = HERE / "epc/dataplane/bpf/build.py"
+    if not script.exists():
+        return
+    specification = importlib.util.spec_from_file_location("build_bpf", script)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    module.build()
+
+
 class BuildExt(build_ext):
     def run(self) -> None:
         try:
@@ -50,7 +62,7 @@ class BuildExt(build_ext):
             print(f"epclab: compiled parts left out, the pure Python ones serve: {error}", file=sys.stderr)
 
 
-for part in (cython_runtime, usrsctp):
+for part in (cython_runtime, usrsctp, bpf_program):
     try:
         part()
     except Exception as error:

@@ -37,6 +37,7 @@ from epc.dataplane.socket_rules import (
     Selector,
     ToLink,
     ToTunnel,
+    usage_of,
 )
 from epc.transport.interface import Address, DatagramPort, Transport
 from epc.wire import gtpu
@@ -211,15 +212,18 @@ class SocketForwarder:
         number, so that a restarted node does not hand out TEIDs that a peer still uses for somebody else.
         """
         forwarder = cls(buffer_packets=buffer_packets, first_teid=first_teid)
+        await forwarder._open_ports(transport, access, core)
+        return forwarder
+
+    async def _open_ports(self, transport: Transport, access: GtpuPort | None, core: GtpuPort | None) -> None:
         try:
             for interface, side in ((Interface.ACCESS, access), (Interface.CORE, core)):
                 if side is not None:
-                    await forwarder._open_port(transport, interface, side)
+                    await self._open_port(transport, interface, side)
         except OSError:
-            await forwarder.close()
+            await self.close()
             raise
-        forwarder.is_intermediate = len(forwarder._ports) == 2
-        return forwarder
+        self.is_intermediate = len(self._ports) == 2
 
     async def _open_port(self, transport: Transport, interface: Interface, side: GtpuPort) -> None:
         for port in self._ports.values():
@@ -284,7 +288,7 @@ class SocketForwarder:
         self._leave(installed, keep=())
         del self._sessions[session_id]
         for pdr in installed.session.pdrs:
-            self._retired += installed.counters[pdr.id].usage(pdr.source_interface)
+            self._retire(installed.counters[pdr.id], pdr.source_interface)
         for buffer in installed.buffers.values():
             self._drops[DropReason.BUFFER_DISCARDED] += len(buffer.waiting)
         return usage
@@ -391,7 +395,7 @@ class SocketForwarder:
             self._compile_qer(qer, old, new)
         for urr in session.urrs:
             self._compile_urr(urr, old, new, grant=urr.id in granted_urrs)
-        for pdr in sorted(_by_id("PDR", session.pdrs).values(), key=_precedence):
+        for pdr in sorted(_by_id("PDR", session.pdrs).values(), key=precedence_of):
             far_of_pdr = fars.get(pdr.far_id)
             if far_of_pdr is None:
                 raise RuleError(f"PDR {pdr.id} names FAR {pdr.far_id}, which does not exist")
@@ -554,11 +558,15 @@ class SocketForwarder:
             if new.counters.get(pdr.id) is counter:
                 continue
             usage = counter.usage(pdr.source_interface)
-            self._retired += usage
+            self._retire(counter, pdr.source_interface)
             for urr_id in pdr.urr_ids:
                 new.retired[urr_id] = new.retired.get(urr_id, Usage()) + usage
         for urr_id in new.retired.keys() - kept_urrs:
             del new.retired[urr_id]
+
+    def _retire(self, counter: Counter, source: Interface) -> None:
+        """Keep in the totals what a counter that goes has counted in this process."""
+        self._retired += usage_of(source, counter.packets, counter.octets)
 
     def _release_buffered(self, old: Installed, new: Installed) -> None:
         for far_id, buffer in old.buffers.items():
@@ -607,7 +615,7 @@ def _ends_here(extension: gtpu.ExtensionHeader) -> bool:
     return extension.type & 0xC0 == 0x40
 
 
-def _precedence(pdr: Pdr) -> int:
+def precedence_of(pdr: Pdr) -> int:
     return pdr.precedence
 
 

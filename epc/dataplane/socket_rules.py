@@ -53,9 +53,14 @@ class Counter:
         self.octets = 0
 
     def usage(self, source: Interface) -> Usage:
-        if source is Interface.ACCESS:
-            return Usage(uplink_packets=self.packets, uplink_octets=self.octets)
-        return Usage(downlink_packets=self.packets, downlink_octets=self.octets)
+        """Everything that was let through, here or by a faster path."""
+        return usage_of(source, self.packets, self.octets)
+
+
+def usage_of(source: Interface, packets: int, octets: int) -> Usage:
+    if source is Interface.ACCESS:
+        return Usage(uplink_packets=packets, uplink_octets=octets)
+    return Usage(downlink_packets=packets, downlink_octets=octets)
 
 
 class ToTunnel:

@@ -53,6 +53,8 @@ class Wire:
 class Bench:
     """Opens forwarders and peers on one back end and carrier."""
 
+    link_is_ethernet = False
+
     def __init__(self, network: MemoryNetwork) -> None:
         self.network = network
         self.access_host, self.core_host, self.enb_host, self.pgw_host = "10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12"
@@ -70,8 +72,12 @@ class Bench:
         self._forwarders.append(forwarder)
         return forwarder
 
-    async def peer(self, host: str) -> Peer:
-        return await Peer.open(self.network.transport(host), host)
+    async def peer(self, host: str, port: int = GTPU_PORT) -> Peer:
+        return await Peer.open(self.network.transport(host if port == GTPU_PORT else f"{host}:{port}"), host, port)
+
+    def connect(self, forwarder: Forwarder, network_instance: str, wire: Wire) -> None:
+        """Join the near end of a plain IP link whose far end is ``wire``."""
+        forwarder.connect(network_instance, wire)
 
     async def settle(self) -> None:
         """Until every packet under way has arrived."""

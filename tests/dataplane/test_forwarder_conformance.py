@@ -103,7 +103,7 @@ class Pgw:
 @pytest.fixture
 async def pgw(bench: Bench, wire: Wire) -> Pgw:
     forwarder = await bench.forwarder(access=True)
-    forwarder.connect("internet", wire)
+    bench.connect(forwarder, "internet", wire)
     return Pgw(forwarder, await bench.peer(bench.enb_host), wire)
 
 
@@ -275,7 +275,7 @@ async def test_extension_header_only_the_endpoint_must_understand_passes_the_sgw
 
 
 async def test_echo_request_is_answered_to_the_asking_port(bench: Bench, sgw: Sgw) -> None:
-    asking = await type(sgw.enb).open(bench.network.transport("monitor"), bench.enb_host, 40000)
+    asking = await bench.peer(bench.enb_host, 40000)
     asking.send(struct.pack(">BBHIHH", 0x32, 1, 4, 0, 0xBEEF, 0), bench.access_host)
     await bench.settle()
     assert asking.received == [struct.pack(">BBHIHH", 0x32, 2, 6, 0, 0xBEEF, 0) + b"\x0e\x00"]
@@ -286,7 +286,7 @@ async def test_echo_measures_the_round_trip_and_times_out(bench: Bench, seconds:
     ours = await bench.forwarder(access=True)
     bench.access_host = "10.0.0.21"
     await bench.forwarder(access=True)
-    assert await ours.echo(Interface.ACCESS, "10.0.0.21") == pytest.approx(0.002, abs=0.001)
+    assert await ours.echo(Interface.ACCESS, "10.0.0.21") == pytest.approx(0.002, abs=0.002)
     before = seconds()
     with pytest.raises(TimeoutError):
         await ours.echo(Interface.ACCESS, "10.0.0.99", timeout_s=1.0, attempts=3)
@@ -349,9 +349,12 @@ async def test_inner_packet_that_is_no_ip_packet(
 ) -> None:
     pgw.forwarder.install(pgw.session())
     pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, spoil(ipv4(UE, SERVER))), bench.access_host)
+    from_sgi = spoil(ipv4(SERVER, UE))
+    can_arrive = not bench.link_is_ethernet or 0 < len(from_sgi) <= len(ipv4(SERVER, UE))      # more is padding there
+    if can_arrive:
+        pgw.sgi.on_packet(from_sgi)
     await bench.settle()
-    pgw.sgi.on_packet(spoil(ipv4(SERVER, UE)))
-    assert pgw.drops == {reason: 2}
+    assert pgw.drops == {reason: 2 if can_arrive else 1}
     assert pgw.sgi.received == pgw.sgw.received == []
 
 
@@ -395,6 +398,8 @@ async def test_garbage_never_harms_and_is_all_accounted_for(bench: Bench, pgw: P
                 spoilt[chance.randrange(0, 28)] = chance.randrange(256)
             datagram = bytes(spoilt[:chance.randrange(len(spoilt) // 2, len(spoilt) + 1)])
         pgw.sgw.send(datagram, bench.access_host)
+        if number % 100 == 0:
+            await bench.settle()        # no more under way than buffers hold
     await bench.settle()
     statistics = pgw.forwarder.statistics()
     quiet_messages = sent - sum(statistics.drops.values()) - statistics.usage.uplink_packets - statistics.echo_requests_received
@@ -409,9 +414,10 @@ async def test_garbage_never_harms_and_is_all_accounted_for(bench: Bench, pgw: P
     assert pgw.sgi.received == [good[8:]]
 
 
-async def test_downlink_for_nobody_is_counted(pgw: Pgw, ipv4: Packet) -> None:
+async def test_downlink_for_nobody_is_counted(bench: Bench, pgw: Pgw, ipv4: Packet) -> None:
     pgw.forwarder.install(pgw.session())
     pgw.sgi.on_packet(ipv4(SERVER, "45.45.0.9"))
+    await bench.settle()
     assert pgw.drops == {DropReason.UNKNOWN_UE_ADDRESS: 1}
 
 

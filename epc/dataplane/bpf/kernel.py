@@ -84,6 +84,7 @@ class Map:
         self._key = ctypes.create_string_buffer(max(key_octets, 1))
         self._value = ctypes.create_string_buffer(max(read_octets, 1))
         self._attributes = _element(self.descriptor, ctypes.addressof(self._key), ctypes.addressof(self._value), 0)
+        self._key_attributes = _element(self.descriptor, ctypes.addressof(self._key), 0, 0)
 
     def update(self, key: bytes, value: bytes) -> None:
         """Raises ``OSError`` (E2BIG when the map is full)."""
@@ -93,6 +94,8 @@ class Map:
 
     def lookup(self, key: bytes) -> bytes | None:
         """A per-CPU map returns each CPU's value, one after another."""
+        if self.descriptor < 0:
+            return None         # closed: a counter may be asked later
         self._key.raw = key
         try:
             _bpf(_Command.MAP_LOOKUP_ELEM, self._attributes)
@@ -102,7 +105,7 @@ class Map:
 
     def delete(self, key: bytes) -> None:
         self._key.raw = key
-        _bpf(_Command.MAP_DELETE_ELEM, self._attributes)
+        _bpf(_Command.MAP_DELETE_ELEM, self._key_attributes)
 
     def keys(self) -> list[bytes]:
         """Of a hash: what is in it."""
@@ -128,7 +131,9 @@ class Map:
         return mmap.mmap(self.descriptor, (octets + mmap.PAGESIZE - 1) // mmap.PAGESIZE * mmap.PAGESIZE)
 
     def close(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
 
 
 def load_program(kind: ProgramType, name: str, instructions: bytes, license_text: str) -> int:

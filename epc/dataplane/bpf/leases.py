@@ -1,0 +1,147 @@
+"""What rules own in the program's arrays: counters, meters and quotas that user space and the kernel both work on."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from weakref import WeakValueDictionary
+
+from epc.dataplane.bpf import layout
+from epc.dataplane.bpf.kernel import Map
+from epc.dataplane.rules import Interface, Usage
+from epc.dataplane.socket_rules import Counter, Meter, Quota, usage_of
+
+
+class Pool:
+    """Lends runs of an array's indices. Index 0 is never lent: it means "none"."""
+
+    def __init__(self, entries: int) -> None:
+        self._entries = entries
+        self._unused = 1
+        self._returned: dict[int, list[int]] = {}       # by length, always a power of two
+
+    def lend(self, length: int = 1) -> Lease | None:
+        """``None`` when there is no room."""
+        rounded = 1 << (length - 1).bit_length()
+        returned = self._returned.get(rounded)
+        if returned:
+            return Lease(self, returned.pop(), rounded)
+        if self._unused + rounded > self._entries:
+            return None
+        first, self._unused = self._unused, self._unused + rounded
+        return Lease(self, first, rounded)
+
+    def take_back(self, first: int, length: int) -> None:
+        self._returned.setdefault(length, []).append(first)
+
+
+class Lease:
+    """Some of a pool's indices; they go back when nobody holds the lease any more."""
+
+    __slots__ = ("_pool", "first", "length")
+
+    def __init__(self, pool: Pool, first: int, length: int) -> None:
+        self._pool = pool
+        self.first = first
+        self.length = length
+
+    def __del__(self) -> None:
+        self._pool.take_back(self.first, self.length)
+
+
+class Tables:
+    """The arrays, and the part of them that is mapped into this process."""
+
+    def __init__(self, maps: dict[str, Map]) -> None:
+        self.counters = maps["counters"]
+        self.counter_pool = Pool(self.counters.entries)
+        self.meters: mmap.mmap = maps["meters"].shared_memory()
+        self.meter_pool = Pool(maps["meters"].entries)
+        self.quotas: mmap.mmap = maps["quotas"].shared_memory()
+        self.quota_pool = Pool(maps["quotas"].entries)
+        self.quotas_by_index: WeakValueDictionary[int, FastQuota] = WeakValueDictionary()
+        self.credits: mmap.mmap = maps["credits"].shared_memory()
+        self.credit_pool = Pool(maps["credits"].entries)
+
+    def close(self) -> None:
+        for memory in (self.meters, self.quotas, self.credits):
+            memory.close()
+
+
+class FastCounter(Counter):
+    """What a PDR let through here, and in the kernel."""
+
+    __slots__ = ("_map", "lease")
+
+    def __init__(self, tables: Tables) -> None:
+        super().__init__()
+        self._map = tables.counters
+        self.lease = tables.counter_pool.lend()
+        if self.lease is not None:
+            self._map.clear_value(layout.index_key(self.lease.first))
+
+    def usage(self, source: Interface) -> Usage:
+        packets, octets = self.packets, self.octets
+        if self.lease is not None:
+            in_kernel = sum_counts(self._map, self.lease.first)
+            packets, octets = packets + in_kernel[0], octets + in_kernel[1]
+        return usage_of(source, packets, octets)
+
+
+class FastMeter(Meter):
+    """A rate whose state the kernel's program shares."""
+
+    __slots__ = ("_memory", "lease")
+
+    def __init__(self, tables: Tables, clock_ns: Callable[[], int]) -> None:
+        super().__init__(clock_ns)
+        self._memory = tables.meters
+        self.lease = tables.meter_pool.lend()
+        if self.lease is not None:
+            at = self.lease.first * layout.METER_OCTETS
+            self._memory[at:at + layout.METER_OCTETS] = bytes(layout.METER_OCTETS)
+
+    def set_rate(self, rate_bps: int) -> None:
+        super().set_rate(rate_bps)
+        if self.lease is not None:
+            layout.meter_rate.pack_into(self._memory, self.lease.first * layout.METER_OCTETS, self.q20_ns_per_octet, self.burst_ns)
+
+    def conforms(self, octets: int) -> bool:
+        if self.lease is None:
+            return super().conforms(octets)
+        at = self.lease.first * layout.METER_OCTETS + layout.METER_STATE_AT
+        (self.busy_until_ns,) = layout.meter_state.unpack_from(self._memory, at)
+        conforms = super().conforms(octets)
+        if conforms:
+            layout.meter_state.pack_into(self._memory, at, self.busy_until_ns)
+        return conforms
+
+
+class FastQuota(Quota):
+    """A quota that the kernel's program shares. It tells by an event when it used the quota up."""
+
+    __slots__ = ("__weakref__", "_memory", "lease")
+
+    def __init__(self, tables: Tables, octets: int, reached: Callable[[], None]) -> None:
+        super().__init__(octets, reached)
+        self._memory = tables.quotas
+        self.lease = tables.quota_pool.lend()
+        if self.lease is not None:
+            layout.octets_left.pack_into(self._memory, self.lease.first * layout.octets_left.size, octets)
+            tables.quotas_by_index[self.lease.first] = self
+
+    def take(self, octets: int) -> bool:
+        if self.lease is None:
+            return super().take(octets)
+        at = self.lease.first * layout.octets_left.size
+        (self.left_octets,) = layout.octets_left.unpack_from(self._memory, at)
+        if not super().take(octets):
+            return False
+        layout.octets_left.pack_into(self._memory, at, self.left_octets)
+        return True
+
+
+def sum_counts(counters: Map, index: int) -> tuple[int, int]:
+    """Packets and octets, of all CPUs together."""
+    values = list(layout.count.iter_unpack(counters.lookup(layout.index_key(index)) or b""))
+    return sum(value[0] for value in values), sum(value[1] for value in values)

@@ -1,0 +1,171 @@
+"""Namespaces for the BPF back end: a node, its GTP-U peers and SGi, joined by veth pairs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import defaultdict
+from ipaddress import IPv4Interface
+from pathlib import Path
+
+from epc.dataplane.bpf.anonymous import AnonymousNamespace
+from epc.dataplane.bpf.fast_path import Hook
+from epc.dataplane.bpf.netlink import RouteSocket
+from epc.dataplane.bpf.program import LoadedObject, ObjectFile
+from epc.dataplane.bpf.veth import ETH_P_IP, ETH_P_IPV6, VethLink
+from epc.dataplane.bpf_backend import BpfForwarder
+from epc.dataplane.forwarder import Event, GtpuPort
+from epc.dataplane.rules import GTPU_PORT
+from epc.transport.sockets import SocketTransport
+
+
+def why_not() -> str:
+    """Why this machine cannot run the BPF back end; empty if it can."""
+    try:
+        AnonymousNamespace().close()
+        LoadedObject(ObjectFile.shipped(), defaultdict(lambda: 64)).close()
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+class Peer:
+    """A GTP-U peer in a namespace."""
+
+    def __init__(self, opened: socket.socket, host: str) -> None:
+        self.received: list[bytes] = []
+        self.host = host
+        self._socket = opened
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    def send(self, data: bytes, host: str) -> None:
+        self._socket.sendto(data, (host, GTPU_PORT))
+
+    def _readable(self) -> None:
+        while True:
+            try:
+                self.received.append(self._socket.recv(65535))
+            except BlockingIOError:
+                return
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+
+class Wire:
+    """The far end of a veth link: packets go in and out as frames."""
+
+    def __init__(self) -> None:
+        self.received: list[bytes] = []
+        self._sockets: dict[int, socket.socket] = {}
+        self._name = ""
+        self._mac = bytes(6)
+
+    def open(self, namespace: AnonymousNamespace, device: str) -> None:
+        self._name = device
+        with namespace.entered():
+            routes = RouteSocket()
+            self._mac = routes.device(device).mac
+            routes.close()
+            for protocol in (ETH_P_IP, ETH_P_IPV6):
+                opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0)
+                opened.bind((device, protocol))
+                self._sockets[protocol] = opened
+                asyncio.get_running_loop().add_reader(opened.fileno(), self._readable, opened)
+
+    def on_packet(self, packet: bytes) -> None:
+        protocol = ETH_P_IPV6 if packet[:1] >= b"\x60" else ETH_P_IP
+        self._sockets[protocol].sendto(packet, (self._name, protocol, 0, 0, self._mac))
+
+    def send(self, packet: bytes) -> None:
+        """As an in-process link, where a test wants one."""
+        self.received.append(packet)
+
+    def _readable(self, opened: socket.socket) -> None:
+        while True:
+            try:
+                self.received.append(opened.recv(65535))
+            except BlockingIOError:
+                return
+
+    def close(self) -> None:
+        for opened in self._sockets.values():
+            asyncio.get_running_loop().remove_reader(opened.fileno())
+            opened.close()
+
+
+class BpfBench:
+    """Like ``conftest.Bench``, with the kernel between everybody."""
+
+    link_is_ethernet = True
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        self.access_host, self.core_host, self.enb_host, self.pgw_host = "10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12"
+        self.events: list[Event] = []
+        self.node, self.peers, self.sgi = AnonymousNamespace(), AnonymousNamespace(), AnonymousNamespace()
+        self._open: list[Peer | Wire | VethLink] = []
+        self._forwarders: list[BpfForwarder] = []
+        for namespace in (self.node, self.peers, self.sgi):
+            with namespace.entered():       # no neighbour discovery among what the tests count
+                Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+        with self.peers.entered():
+            self.peer_routes = RouteSocket()
+        with self.node.entered():
+            self.node_routes = RouteSocket()
+        self.node_routes.create_veth("n0", "p0", self.peers.descriptor, mtu_octets=1500)
+        for routes, name, hosts in (
+            (self.node_routes, "n0", (self.access_host, self.core_host, "10.0.0.21")), (self.peer_routes, "p0", (self.enb_host, self.pgw_host)),
+        ):
+            device = routes.device(name)
+            routes.set_up(device.ifindex, arp=True)
+            for host in hosts:
+                routes.add_address(device.ifindex, IPv4Interface(f"{host}/24"))
+        self.node_routes.set_up(1, arp=True)        # lo
+
+    async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4) -> BpfForwarder:
+        with self.node.entered():
+            forwarder = await BpfForwarder.open(
+                SocketTransport("node"), buffer_packets=buffer_packets, max_sessions=16_384, hook=None if self._forwarders else self.hook,
+                access=GtpuPort(address=self.access_host, interface="S1-U") if access else None,
+                core=GtpuPort(address=self.core_host, interface="S5/S8-U") if core else None,
+            )
+        forwarder.on_event = self.events.append
+        self._forwarders.append(forwarder)
+        return forwarder
+
+    async def peer(self, host: str, port: int = GTPU_PORT) -> Peer:
+        opened = self.peers.open_socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        opened.bind((host, port))
+        peer = Peer(opened, host)
+        self._open.append(peer)
+        return peer
+
+    def connect(self, forwarder: BpfForwarder, network_instance: str, wire: Wire) -> None:
+        with self.sgi.entered():
+            far_routes, control = RouteSocket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with self.node.entered(), control:
+            link = VethLink.open("sgi0", "far0", far_routes, control, self.sgi.descriptor,
+                                 address=IPv4Interface("10.200.0.1/16"), routes=(), mtu_octets=1500)
+            forwarder.connect(network_instance, link)
+        far_routes.close()
+        wire.open(self.sgi, "far0")
+        self._open += [link, wire]
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.05)
+
+    async def close(self) -> None:
+        for forwarder in self._forwarders:
+            await forwarder.close()
+        for each in self._open:
+            each.close()
+        self.node_routes.close()
+        self.peer_routes.close()
+        for namespace in (self.node, self.peers, self.sgi):
+            namespace.close()
+
+
+REASON = why_not()

@@ -1,0 +1,253 @@
+"""What only the BPF back end has: that it is the kernel that forwards, and what happens where it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from ipaddress import IPv4Network
+
+import pytest
+
+from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
+from epc.dataplane.bpf.program import ObjectError, ObjectFile
+from epc.dataplane.bpf_backend import BpfForwarder
+from epc.dataplane.forwarder import DownlinkData, DropReason, GtpuPort, QuotaReached
+from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
+from epc.transport.sockets import SocketTransport
+from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire
+
+needs_bpf = pytest.mark.skipif(bool(REASON), reason=REASON)
+pytestmark = [pytest.mark.real_time, pytest.mark.privileged]
+
+UE = "45.45.0.2"
+SERVER = "10.200.0.1"
+SGW_TEID = 0x50000001
+Packet = Callable[..., bytes]
+
+
+@pytest.fixture(params=list(Hook), ids=lambda hook: hook.value)
+async def bench(request: pytest.FixtureRequest) -> AsyncIterator[BpfBench]:
+    bench = BpfBench(request.param)
+    yield bench
+    await bench.close()
+
+
+class Pgw:
+    def __init__(self, forwarder: BpfForwarder, sgw: Peer, sgi: Wire) -> None:
+        self.forwarder, self.sgw, self.sgi = forwarder, sgw, sgi
+        self.s5u_pgw = forwarder.allocate_f_teid(Interface.ACCESS)
+        self.s5u_sgw = FTeid(teid=SGW_TEID, address=sgw.host)
+
+    @classmethod
+    async def open(cls, bench: BpfBench) -> Pgw:
+        forwarder, wire = await bench.forwarder(access=True), Wire()
+        bench.connect(forwarder, "internet", wire)
+        return cls(forwarder, await bench.peer(bench.enb_host), wire)
+
+    def session(self, *, qers: tuple[Qer, ...] = (), urr: Urr | None = None, downlink: ApplyAction = ApplyAction.FORWARD) -> Session:
+        ue, qer_ids = UeIpAddress.parse(UE), tuple(qer.id for qer in qers)
+        return Session(
+            id=1,
+            pdrs=(
+                Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=self.s5u_pgw, ue_ip_address=ue, far_id=1, qer_ids=qer_ids, urr_ids=(1,)),
+                Pdr(id=2, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, far_id=2, qer_ids=qer_ids, urr_ids=(1,)),
+            ),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet"), self.downlink_far(downlink)),
+            qers=qers, urrs=(urr or Urr(id=1),),
+        )
+
+    def downlink_far(self, action: ApplyAction) -> Far:
+        return Far(id=2, apply_action=action, destination_interface=Interface.ACCESS,
+                   outer_header_creation=self.s5u_sgw if action is ApplyAction.FORWARD else None)
+
+    @property
+    def drops(self) -> dict[DropReason, int]:
+        return {reason: count for reason, count in self.forwarder.statistics().drops.items() if count}
+
+    @property
+    def by_kernel(self) -> tuple[int, int]:
+        usage = self.forwarder._fast.usage()
+        return usage.uplink_packets, usage.downlink_packets
+
+
+@needs_bpf
+async def test_the_kernel_forwards_once_it_knows_the_neighbour(bench: BpfBench, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    pgw.forwarder.install(pgw.session())
+    for number in range(5):
+        pgw.sgi.on_packet(ipv4(SERVER, UE, bytes([number])))
+        await bench.settle()
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER, bytes([number]))), bench.access_host)
+        await bench.settle()
+    assert pgw.by_kernel == (5, 4)          # the first one down had to wait for ARP
+    assert pgw.sgw.received == [gpdu(SGW_TEID, ipv4(SERVER, UE, bytes([number]))) for number in range(5)]
+    assert pgw.sgi.received == [ipv4(UE, SERVER, bytes([number])) for number in range(5)]
+    usage = pgw.forwarder.usage(1)[1]
+    assert (usage.uplink_packets, usage.downlink_packets) == (5, 5)
+    assert usage.uplink_octets == usage.downlink_octets == sum(len(packet) for packet in pgw.sgi.received)
+
+
+@needs_bpf
+async def test_a_removed_session_leaves_no_entry(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    session = pgw.session()
+    sdf = SdfFilter(remote=IPv4Network("10.200.0.0/16"))
+    dedicated = Pdr(id=3, precedence=1, source_interface=Interface.ACCESS, local_f_teid=pgw.s5u_pgw, sdf_filters=(sdf,), far_id=1)
+    pgw.forwarder.install(session)
+    pgw.forwarder.modify(1, SessionChange(pdrs=(dedicated,)))
+    maps = pgw.forwarder._fast.maps
+    held = ("tunnels", "ues_ipv4", "ues_ipv6", "rules")
+    assert [len(maps[name].keys()) for name in held] == [1, 1, 0, 1]
+    pgw.forwarder.remove(1)
+    assert [len(maps[name].keys()) for name in held] == [0, 0, 0, 0]
+
+
+@needs_bpf
+async def test_forty_filters_choose_among_forty_rules(bench: BpfBench, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    """One dedicated bearer a port, and the rest to nobody."""
+    pgw = await Pgw.open(bench)
+    ue = UeIpAddress.parse(UE)
+    numbers = range(40)
+    pgw.forwarder.install(Session(
+        id=1,
+        pdrs=tuple(Pdr(
+            id=number, precedence=number, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, far_id=number,
+            urr_ids=(number,), sdf_filters=(SdfFilter(protocol=17, remote_ports=(1000 + number, 1000 + number), local_ports=(5000, 5999)),),
+        ) for number in numbers),
+        fars=tuple(Far(
+            id=number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS,
+            outer_header_creation=FTeid(teid=SGW_TEID + number, address=pgw.sgw.host),
+        ) for number in numbers),
+        urrs=tuple(Urr(id=number) for number in numbers),
+    ))
+    pgw.sgi.on_packet(ipv4(SERVER, UE, sport=1000, dport=5000))
+    await bench.settle()
+    for number in numbers:
+        pgw.sgi.on_packet(ipv4(SERVER, UE, sport=1000 + number, dport=5000 + number))
+    pgw.sgi.on_packet(ipv4(SERVER, UE, sport=1040, dport=5000))
+    pgw.sgi.on_packet(ipv4(SERVER, UE, sport=1039, dport=6000))
+    pgw.sgi.on_packet(ipv4(SERVER, UE, sport=1039, dport=5000, protocol=6))
+    await bench.settle()
+    assert pgw.sgw.received[1:] == [gpdu(SGW_TEID + number, ipv4(SERVER, UE, sport=1000 + number, dport=5000 + number)) for number in numbers]
+    assert pgw.drops == {DropReason.NO_MATCHING_RULE: 3}
+    assert pgw.by_kernel == (0, 40)
+    assert [usage.downlink_packets for usage in pgw.forwarder.usage(1).values()] == [2] + [1] * 39
+
+
+@needs_bpf
+async def test_only_what_the_buffer_holds_reaches_user_space(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    pgw.forwarder.install(pgw.session(downlink=ApplyAction.BUFFER | ApplyAction.NOTIFY_CP))
+    for _ in range(500):
+        pgw.sgi.on_packet(ipv4(SERVER, UE))
+    await bench.settle()
+    assert bench.events == [DownlinkData(session_id=1, pdr_id=2, far_id=2, dscp=0)]
+    assert pgw.drops == {DropReason.BUFFER_FULL: 496}
+    assert pgw.forwarder._fast.drops()[DropReason.BUFFER_FULL] == 496
+    pgw.forwarder.modify(1, SessionChange(fars=(pgw.downlink_far(ApplyAction.FORWARD),)))
+    await bench.settle()
+    assert len(pgw.sgw.received) == 4
+
+
+@needs_bpf
+async def test_quota_stops_both_directions_and_tells_once(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    up = ipv4(UE, SERVER, b"u" * 72)        # 100 octets
+    pgw.forwarder.install(pgw.session(urr=Urr(id=1, volume_quota_octets=1050)))
+    for _ in range(20):
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, up), bench.access_host)
+    await bench.settle()
+    pgw.sgi.on_packet(ipv4(SERVER, UE))
+    await bench.settle()
+    assert len(pgw.sgi.received) == 11
+    assert pgw.sgw.received == []
+    assert bench.events == [QuotaReached(session_id=1, urr_id=1)]
+    assert pgw.drops == {DropReason.QUOTA_EXHAUSTED: 10}
+    pgw.forwarder.modify(1, SessionChange(urrs=(Urr(id=1, volume_quota_octets=100),)))
+    for _ in range(3):
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, up), bench.access_host)
+    await bench.settle()
+    assert len(pgw.sgi.received) == 12
+    assert len(bench.events) == 2
+
+
+@needs_bpf
+@pytest.mark.parametrize("mbit_s", [1, 10, 100])
+async def test_rate_is_kept_within_five_per_cent(bench: BpfBench, ipv4: Packet, gpdu: Packet, mbit_s: int) -> None:
+    """Over one second, after the burst tolerance is used up. A second rate for the whole connection does not get in the way."""
+    pgw = await Pgw.open(bench)
+    rate = mbit_s * 1_000_000
+    pgw.forwarder.install(pgw.session(qers=(Qer(id=1, uplink_mbr_bps=rate), Qer(id=2, uplink_mbr_bps=2 * rate, correlation_id=7))))
+    message = gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER, bytes(1372)))
+
+    async def offer(seconds: float) -> int:
+        """Octets that got through while more than twice the rate was offered."""
+        before, started = pgw.forwarder.usage(1)[1].uplink_octets, time.perf_counter()
+        sent = 0
+        while (elapsed := time.perf_counter() - started) < seconds:
+            while sent * 1400 * 8 < 2.5 * rate * elapsed:
+                pgw.sgw.send(message, bench.access_host)
+                sent += 1
+            await asyncio.sleep(0)
+        return pgw.forwarder.usage(1)[1].uplink_octets - before
+
+    await offer(0.3)
+    seconds = 2.0 if mbit_s == 1 else 1.0
+    assert await offer(seconds) * 8 / seconds == pytest.approx(rate, rel=0.05)
+    assert pgw.drops[DropReason.RATE_EXCEEDED] > 0
+
+
+@needs_bpf
+async def test_oversize_packets_take_the_slow_path_and_arrive_in_fragments(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    pgw.forwarder.install(pgw.session())
+    sizes = (1436, 1436, 1464, 1465, 1500)      # of the user's packet; 1464 fill a tunnel of 1500
+    for size in sizes:
+        pgw.sgi.on_packet(ipv4(SERVER, UE, bytes(size - 28)))
+        await bench.settle()
+    assert [len(message) - 8 for message in pgw.sgw.received] == list(sizes)
+    assert pgw.by_kernel == (0, 2)
+
+
+@needs_bpf
+async def test_sessions_beyond_the_kernels_tables_take_the_slow_path(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    fast_sessions, count = 16_384, 40_000
+    for number in range(count):
+        up = pgw.forwarder.allocate_f_teid(Interface.ACCESS)
+        ue = UeIpAddress.parse(f"45.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        pgw.forwarder.install(Session(
+            id=number,
+            pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=up, ue_ip_address=ue, far_id=1),
+                  Pdr(id=2, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue, far_id=2)),
+            fars=(Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet"),
+                  Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS,
+                      outer_header_creation=FTeid(teid=number + 1, address=pgw.sgw.host))),
+        ))
+    assert len(pgw.forwarder._fast.maps["ues_ipv4"].keys()) >= fast_sessions
+    probes = [(number, f"45.{number >> 16}.{number >> 8 & 255}.{number & 255}") for number in (0, 1, 12_345, 35_000, count - 1)]
+    for _ in range(2):
+        for _, address in probes:
+            pgw.sgi.on_packet(ipv4(SERVER, address))
+            await bench.settle()
+    assert pgw.sgw.received == 2 * [gpdu(number + 1, ipv4(SERVER, address)) for number, address in probes]
+    for number in range(count):
+        pgw.forwarder.remove(number)
+    assert pgw.forwarder._fast.maps["ues_ipv4"].keys() == pgw.forwarder._fast.maps["tunnels"].keys() == []
+
+
+@needs_bpf
+async def test_where_it_cannot_run_it_says_why() -> None:
+    with pytest.raises(BpfUnavailable, match=r"no device has GTP-U address 192\.0\.2\.77"):
+        await BpfForwarder.open(SocketTransport("node"), access=GtpuPort(address="192.0.2.77", interface="S1-U"), max_sessions=64)
+    with pytest.raises(BpfUnavailable, match="is on lo, which is no Ethernet device"):
+        await BpfForwarder.open(SocketTransport("node"), access=GtpuPort(address="127.0.0.1", interface="S1-U"), max_sessions=64)
+    with pytest.raises(BpfUnavailable, match="not IPv4"):
+        await BpfForwarder.open(SocketTransport("node"), access=GtpuPort(address="::1", interface="S1-U"), max_sessions=64)
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x7fELF", bytes(64), b"\x7fELF\x02\x01" + bytes(100)])
+def test_what_is_no_bpf_object_is_refused(octets: bytes) -> None:
+    with pytest.raises(ObjectError):
+        ObjectFile(octets)
