@@ -1,0 +1,42 @@
+"""Which back end forwards: ``epc.dataplane.backend`` in words of a configuration file, and what happens where the fast one cannot run."""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+
+from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
+from epc.dataplane.bpf_backend import BpfForwarder
+from epc.dataplane.forwarder import GtpuPort
+from epc.dataplane.socket_backend import SocketForwarder
+from epc.transport.interface import Transport
+from epc.transport.sockets import SocketTransport
+
+log = logging.getLogger(__name__)
+
+
+class Backend(Enum):
+    SOCKET = "socket"   # portable: every packet through this process
+    BPF = "bpf"         # in the kernel; where that cannot be, sockets, and a warning
+    AUTO = "auto"       # likewise without the warning
+
+
+async def open_forwarder(
+    transport: Transport, backend: Backend = Backend.SOCKET, *, access: GtpuPort | None = None, core: GtpuPort | None = None,
+    buffer_packets: int = 32, first_teid: int | None = None, hook: Hook | None = None,
+) -> SocketForwarder:
+    """Open the GTP-U ports on the back end that is wanted, or on sockets after one line in the log that says why.
+
+    Raises ``OSError`` when the ports cannot be opened.
+    """
+    if backend is not Backend.SOCKET:
+        try:
+            if not isinstance(transport, SocketTransport):
+                raise BpfUnavailable(0, "the nodes are joined in memory")
+            return await BpfForwarder.open(
+                transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid, hook=hook,
+            )
+        except BpfUnavailable as error:
+            level = logging.WARNING if backend is Backend.BPF else logging.INFO
+            log.log(level, "the user plane runs on sockets, BPF is not to be had here: %s", error.strerror)
+    return await SocketForwarder.open(transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid)

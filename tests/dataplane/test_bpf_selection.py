@@ -1,0 +1,69 @@
+"""The choice of a back end: what is configured, and sockets where that cannot run."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+
+import pytest
+
+from epc.dataplane.backend import Backend, open_forwarder
+from epc.dataplane.bpf import fast_path
+from epc.dataplane.bpf_backend import BpfForwarder
+from epc.dataplane.forwarder import GtpuPort
+from epc.dataplane.socket_backend import SocketForwarder
+from epc.transport.memory import MemoryNetwork
+from epc.transport.sockets import SocketTransport
+from tests.dataplane.bpf_bench import REASON, BpfBench
+
+LOOPBACK = "127.31.31.31"
+
+
+@pytest.mark.parametrize(("backend", "levels"), [(Backend.SOCKET, []), (Backend.AUTO, [logging.INFO]), (Backend.BPF, [logging.WARNING])])
+async def test_nodes_in_memory_use_sockets(backend: Backend, levels: list[int], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    forwarder = await open_forwarder(MemoryNetwork().transport("node"), backend, access=GtpuPort(address="10.0.0.1", interface="S1-U"))
+    assert type(forwarder) is SocketForwarder
+    assert [record.levelno for record in caplog.records] == levels
+    await forwarder.close()
+
+
+@pytest.mark.real_time
+@pytest.mark.parametrize("lack", ["no privilege", "no object"])
+async def test_what_is_missing_is_said_once(lack: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(errno.EPERM, "bpf MAP_CREATE: Operation not permitted")
+
+    def not_built() -> None:
+        raise FileNotFoundError("gtpu.bpf.o")
+
+    if lack == "no privilege":
+        monkeypatch.setattr(fast_path, "LoadedObject", refuse)
+        monkeypatch.setattr(fast_path.ObjectFile, "shipped", lambda: None)
+    else:
+        monkeypatch.setattr(fast_path.ObjectFile, "shipped", not_built)
+    forwarder = await open_forwarder(SocketTransport("node"), Backend.BPF, access=GtpuPort(address=LOOPBACK, interface="S1-U"))
+    assert type(forwarder) is SocketForwarder
+    (record,) = caplog.records
+    assert ("Operation not permitted" if lack == "no privilege" else "no clang") in record.getMessage()
+    await forwarder.close()
+
+
+@pytest.mark.real_time
+@pytest.mark.privileged
+@pytest.mark.skipif(bool(REASON), reason=REASON)
+async def test_a_port_that_is_taken_is_no_reason_for_another_back_end() -> None:
+    bench = BpfBench(fast_path.Hook.XDP_GENERIC)
+    try:
+        with bench.node.entered():
+            port = GtpuPort(address=bench.access_host, interface="S1-U")
+            forwarder = await open_forwarder(SocketTransport("node"), Backend.AUTO, access=port)
+            assert type(forwarder) is BpfForwarder
+            await forwarder.close()
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+                taken.bind((bench.access_host, 2152))
+                with pytest.raises(OSError, match="2152"):
+                    await open_forwarder(SocketTransport("node"), Backend.AUTO, access=port)
+    finally:
+        await bench.close()
