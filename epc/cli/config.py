@@ -55,7 +55,7 @@ def check_file(path: Path, kind: str | None = None) -> str:
     if kind not in KINDS:
         raise ConfigError([f"{path}: which kind of node is it for? Give --kind or a key `kind`: {', '.join(KINDS)}"])
     parse_config(data, config_model(kind), source=str(path), root=root)
-    return f"good: configuration of {'an' if kind in ('hss', 'sgw', 'mme', 'enb') else 'a'} {kind.upper() if kind != 'enb' else 'eNodeB'}"
+    return f"good: configuration of {'an' if kind in ('hss', 'sgw', 'mme', 'enb', 'ocs') else 'a'} {kind.upper() if kind != 'enb' else 'eNodeB'}"
 
 
 def run_schema(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ COMMANDS = {
     "sgw": (NODE, "run an SGW"),
     "pgw": (NODE, "run a PGW"),
     "pcrf": (NODE, "run a PCRF"),
+    "ocs": (NODE, "run an OCS"),
     "dra": (NODE, "run a Diameter agent"),
     "enb": (NODE, "run an eNodeB with its phones"),
     "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),

@@ -19,6 +19,7 @@ KINDS: dict[str, Kind] = {
     "dra": Kind("epc.dra", "Dra", "DraConfig", "Diameter agent: relay and proxy between nodes and between operators"),
     "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
     "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),
+    "ocs": Kind("epc.ocs", "Ocs", "OcsConfig", "Online Charging System: accounts, tariff, quotas (Gy)"),
     "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
     "sgw": Kind("epc.sgw", "Sgw", "SgwConfig", "Serving Gateway (S11, S5/S8, S1-U)"),
     "mme": Kind("epc.mme", "Mme", "MmeConfig", "Mobility Management Entity (S1-MME, S6a, S11)"),

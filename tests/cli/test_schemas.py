@@ -17,6 +17,12 @@ ROOT = Path(__file__).parents[2]
 
 # of the kinds that the compose file does without
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "ocs": {
+        "kind": "ocs", "name": "ocs", "origin_host": "ocs.epc.mnc001.mcc001.3gppnetwork.org", "origin_realm": "epc.mnc001.mcc001.3gppnetwork.org",
+        "gy": {"listen": [{"host": "127.0.0.10"}]}, "accounts": [{"imsi": "001010000000001", "balance": "10.00"}],
+        "tariff": {"home_plmns": ["00101"], "rates": [
+            {"name": "roaming", "where": "roaming", "price_per_mb": "0.50"}, {"name": "home", "price_per_mb": "0.01"}]},
+    },
     "dra": {
         "kind": "dra", "name": "dra", "origin_host": "dra.epc.mnc001.mcc001.3gppnetwork.org", "origin_realm": "epc.mnc001.mcc001.3gppnetwork.org",
         "diameter": {"listen": [{"host": "127.0.0.18"}], "peers": [{"host": "127.0.0.11"}]},

@@ -1,0 +1,30 @@
+"""The OCS speaks first: ask again for quota (RAR), or end the session (ASR). RFC 8506 clause 5.5, RFC 6733 clause 8.5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epc.ocs.store import CreditSession
+from epc.procedure import procedure
+from epc.wire.diameter import GY_APPLICATION
+from epc.wire.diameter.base import AbortSessionAnswer, AbortSessionRequest
+from epc.wire.diameter.gy import ReAuthAnswer, ReAuthRequest
+
+if TYPE_CHECKING:
+    from epc.ocs.node import Ocs
+
+
+@procedure(spec="RFC 8506 clause 5.5")
+async def re_authorisation(ocs: Ocs, session: CreditSession) -> None:
+    """Have the gateway report and ask again for all services of a session."""
+    await ocs.ask(session, ReAuthRequest(
+        session_id=session.session_id, origin_host=ocs.config.origin_host, origin_realm=ocs.config.origin_realm,
+        destination_realm=session.peer_realm, destination_host=session.peer_host), ReAuthAnswer)
+
+
+@procedure(spec="RFC 6733 clause 8.5.1")
+async def abort_session(ocs: Ocs, session: CreditSession) -> None:
+    """Have the gateway end a session, which it confirms with a termination request of its own."""
+    await ocs.ask(session, AbortSessionRequest(
+        session_id=session.session_id, origin_host=ocs.config.origin_host, origin_realm=ocs.config.origin_realm,
+        destination_realm=session.peer_realm, destination_host=session.peer_host, auth_application_id=GY_APPLICATION), AbortSessionAnswer)
