@@ -13,7 +13,7 @@ from pathlib import Path
 
 from epc.cli.ctl import DEFAULT_DIRECTORY, call, enter_namespace, render
 from epc.lab.invariants import Held, check_nothing_left, check_tunnels
-from epc.lab.processes import Processes, StartFailed, read_state, topology_launches
+from epc.lab.processes import Processes, StartFailed, read_state, runs_epclab, topology_launches
 from epc.lab.topology import load_topology
 from epc.node import TunnelEnd
 from epc.node.config_file import read_yaml
@@ -142,14 +142,19 @@ def run_down(options: argparse.Namespace) -> int:
     pid_file = options.dir / "lab.pid"
     try:
         pid = int(pid_file.read_text())
+        if not runs_epclab(pid):
+            raise ProcessLookupError(pid)
         os.kill(pid, signal.SIGTERM)
     except (OSError, ValueError):
         print(f"epclab: no detached lab runs from {options.dir}", file=sys.stderr)
         pid_file.unlink(missing_ok=True)
         return 1
     end = time.monotonic() + 30
-    while read_state(options.dir) and time.monotonic() < end:
+    while (runs_epclab(pid) or read_state(options.dir)) and time.monotonic() < end:
         time.sleep(0.05)
     pid_file.unlink(missing_ok=True)
+    if runs_epclab(pid):
+        print(f"epclab: process {pid} does not end", file=sys.stderr)
+        return 1
     print("stopped")
     return 0

@@ -61,7 +61,7 @@ class Containers(Processes):
         script = 'ip link set lo up && mount --bind "$1" /etc/hosts && shift && read -r go && exec "$@"'
         child = await asyncio.create_subprocess_exec(
             "unshare", "--net", "--mount", "--", "/bin/sh", "-c", script, "sh", str((self.directory / "hosts").resolve()),
-            "setpriv", f"--bounding-set={capabilities}", "--inh-caps=-all", "--no-new-privs", "--", *launch.argv,
+            "setpriv", "--pdeathsig=TERM", f"--bounding-set={capabilities}", "--inh-caps=-all", "--no-new-privs", "--", *launch.argv,
             stdin=asyncio.subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **service.environment})
         await self._wire(child, service)
         assert child.stdin is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
+import shutil
 import signal
 import sys
 import time
@@ -22,6 +22,8 @@ from epc.transport.interface import Address
 
 STATE_FILE = "processes.json"
 EPCLAB = (sys.executable, "-m", "epc.cli")
+# util-linux; whoever starts the nodes may be killed, and then they shall not stay behind.
+ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,7 @@ class Processes:
 
     async def _spawn(self, launch: Launch, out: BinaryIO) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            *launch.argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            *ENDS_WITH_PARENT, *launch.argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
     def _write_state(self) -> None:
         state = {"name": self.name, "started": time.time(), "nodes": [asdict(each) for each in self.running.values()]}
@@ -160,14 +162,12 @@ def read_state(directory: Path) -> Mapping[str, NodeProcess]:
     except (OSError, orjson.JSONDecodeError):
         return {}
     nodes = {each["name"]: NodeProcess(**each) for each in state["nodes"]}
-    return {name: node for name, node in nodes.items() if _is_alive(node.pid)}
+    return {name: node for name, node in nodes.items() if runs_epclab(node.pid)}
 
 
-def _is_alive(pid: int) -> bool:
+def runs_epclab(pid: int) -> bool:
+    """Is the process one of ours and alive? Its number may have gone to another program, and one that has ended has no command line."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return b"epc.cli" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True

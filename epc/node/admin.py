@@ -115,7 +115,7 @@ class AdminServer:
         except ValueError as error:
             return _json({"error": str(error)}, 400)
         except OSError as error:
-            return _json({"error": f"{type(error).__name__}: {error}"}, 502)
+            return _json({"error": str(error) or type(error).__name__}, 502)
 
 
 def _usage(command: Command) -> list[str]:

@@ -1,0 +1,108 @@
+"""``epclab lab up|status|down`` and ``epclab ctl`` with every node as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from epc.lab.processes import ENDS_WITH_PARENT, read_state, runs_epclab
+
+ROOT = Path(__file__).parents[2]
+IMSI = "imsi=001010000000001"
+KINDS = {"hss1": "hss", "pcrf1": "pcrf", "pgw1": "pgw", "sgw1": "sgw", "mme1": "mme", "enb1": "enb"}
+pytestmark = [pytest.mark.real_time, pytest.mark.xdist_group("loopback")]
+
+
+def epclab(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "epc.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The attach topology on addresses and admin ports of its own, so that a lab which runs already is no obstacle."""
+    text = (ROOT / "scenarios" / "attach.yaml").read_text().replace("127.0.0.", "127.0.77.")
+    data = yaml.safe_load(text)
+    for node in data["nodes"].values():
+        node["admin"]["port"] += 7700
+    data["nodes"]["pgw1"]["sgi_hosts"] = data["nodes"]["enb1"]["phone_hosts"] = "in_process"
+    file = tmp_path_factory.mktemp("topology") / "attach.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False))
+    return file
+
+
+@pytest.fixture
+def lab(topology: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
+    where = ("--dir", str(tmp_path))
+    up = epclab("lab", "up", str(topology), "--detach", *where)
+    assert up.returncode == 0, up.stdout + up.stderr
+    yield where
+    epclab("lab", "down", *where)
+
+
+def ctl(lab: tuple[str, str], *words: str) -> Any:
+    done = epclab("ctl", *words, "--json", *lab)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
+    end = time.monotonic() + within_s
+    while any(map(runs_epclab, pids)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return not any(map(runs_epclab, pids))
+
+
+def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], tmp_path: Path) -> None:
+    pids = [node.pid for node in read_state(tmp_path).values()]
+    assert len(pids) == 6
+    assert all(word in epclab("lab", "status", *lab).stdout for word in KINDS)
+    assert ctl(lab, "enb1", "attach", IMSI)["success"]
+    assert ctl(lab, "enb1", "ping", IMSI, "destination=10.200.0.1")["received"] == 3
+    for name, kind in KINDS.items():
+        listing = epclab("ctl", name, *lab).stdout
+        views = next(line for line in listing.splitlines() if line.startswith("views:")).split()[1:]
+        assert {"associations", "procedures", "timers", "tunnels"} <= set(views)
+        for view in views:
+            assert isinstance(ctl(lab, name, view), list | dict)
+            assert epclab("ctl", name, view, *lab).stdout.strip()
+        associations = ctl(lab, kind, "associations")
+        assert associations
+        assert all(each["is_up"] for each in associations)
+        assert bool(ctl(lab, name, "tunnels")) == (kind not in ("hss", "pcrf"))
+        assert all(float(each["seconds"]) > 0 for each in ctl(lab, name, "timers") if each["seconds"] is not None)
+    wrong = epclab("ctl", "enb1", "ping", IMSI, "destination=fe80::1", *lab)
+    assert (wrong.returncode, wrong.stderr) == (1, "epclab: destination: must be an IPv4 address, not 'fe80::1'\n")
+    assert ctl(lab, "enb1", "detach", IMSI)["success"]
+    assert not any(ctl(lab, name, "tunnels") for name in KINDS)
+    unknown = epclab("ctl", "enb1", "fly", *lab)
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("epclab: enb1 has no 'fly'; views: associations cells ")
+    assert epclab("lab", "up", "nothing.yaml", *lab).stderr.startswith("epclab: a lab already runs from")
+    assert epclab("lab", "down", *lab).stdout == "stopped\n"
+    assert not any(map(runs_epclab, pids))
+
+
+@pytest.mark.skipif(not ENDS_WITH_PARENT, reason="setpriv (util-linux) is not here")
+def test_no_node_outlives_a_lab_that_is_killed(lab: tuple[str, str], tmp_path: Path) -> None:
+    pids = [node.pid for node in read_state(tmp_path).values()]
+    os.kill(int((tmp_path / "lab.pid").read_text()), signal.SIGKILL)
+    assert gone(pids)
+    assert epclab("lab", "status", *lab).returncode == 1
+    assert "no detached lab runs" in epclab("lab", "down", *lab).stderr
+
+
+def test_one_node_that_ends_by_itself_ends_the_lab(lab: tuple[str, str], tmp_path: Path) -> None:
+    nodes = read_state(tmp_path)
+    os.kill(nodes["sgw1"].pid, signal.SIGKILL)
+    assert gone([node.pid for node in nodes.values()], within_s=30)
+    assert "sgw1 ended by itself" in (tmp_path / "lab.log").read_text()
