@@ -17,6 +17,8 @@ COMMANDS = {
     "hss": (NODE, "run an HSS"),
     "sgw": (NODE, "run an SGW"),
     "pgw": (NODE, "run a PGW"),
+    "sgwu": (NODE, "run an SGW's user plane"),
+    "pgwu": (NODE, "run a PGW's user plane"),
     "pcrf": (NODE, "run a PCRF"),
     "ocs": (NODE, "run an OCS"),
     "dra": (NODE, "run a Diameter agent"),

@@ -7,9 +7,10 @@ updates name only what changes, and gets the forwarder's rules out of that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import TypeVar
 
 from epc.dataplane.rules import (
     ApplyAction,
@@ -31,9 +32,14 @@ from epc.wire.errors import WireError
 from epc.wire.gtpv2.elements import decode_labels, encode_labels
 from epc.wire.pfcp import CauseValue, ChooseFteid, FailedRuleId, Fseid, Fteid, NodeIdentity, RuleType, SourceInterface
 
+T = TypeVar("T")
+_Rule = TypeVar("_Rule", Pdr, Far, Qer, Urr)
+
 _HIGHEST_PRECEDENCE = 0xFFFFFFFF
 _UNLIMITED_KBPS = 0xFFFFFFFFFF
-_INTERFACES = {SourceInterface.ACCESS: Interface.ACCESS, SourceInterface.CORE: Interface.CORE, SourceInterface.SGI_LAN: Interface.CORE}
+_INTERFACES: dict[int, Interface] = {
+    SourceInterface.ACCESS: Interface.ACCESS, SourceInterface.CORE: Interface.CORE, SourceInterface.SGI_LAN: Interface.CORE,
+}
 _GTP_U_REMOVALS = (
     pfcp.OuterHeaderRemovalDescription.GTP_U_UDP_IPV4,
     pfcp.OuterHeaderRemovalDescription.GTP_U_UDP_IPV6,
@@ -45,11 +51,11 @@ class RuleFailure(RuleError):
     """A rule of PFCP's that cannot be installed, with what to answer."""
 
     def __init__(
-        self, reason: str, rule_type: RuleType | None = None, rule_id: int = 0, *, cause: CauseValue = CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE
+        self, reason: str, rule_type: RuleType, rule_id: int, *, cause: CauseValue = CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE
     ) -> None:
-        super().__init__(reason if rule_type is None else f"{rule_type.name} {rule_id}: {reason}")
+        super().__init__(f"{rule_type.name} {rule_id}: {reason}")
         self.cause = cause
-        self.failed_rule_id = None if rule_type is None else FailedRuleId(type=rule_type, id=rule_id)
+        self.failed_rule_id = FailedRuleId(type=rule_type, id=rule_id)
 
 
 # --- from the forwarder's rules to PFCP ---------------------------------------------------------------------------------------
@@ -84,7 +90,9 @@ def modification(former: Session, change: SessionChange) -> pfcp.SessionModifica
             _update_far(far, end_marker=far.id in change.end_markers) for far in change.fars
             if far.id in fars and (far != fars[far.id] or ApplyAction.BUFFER in far.apply_action)
         ]),
-        update_urrs=tuple([_update_urr(urr) for urr in change.urrs if urr.id in urrs and (urr != urrs[urr.id] or urr.volume_quota_octets is not None)]),
+        update_urrs=tuple([
+            _update_urr(urr) for urr in change.urrs if urr.id in urrs and (urr != urrs[urr.id] or urr.volume_quota_octets is not None)
+        ]),
         update_qers=tuple([_update_qer(qer) for qer in change.qers if qer.id in qers and qer != qers[qer.id]]),
     )
     return None if message == _NOTHING else message
@@ -254,7 +262,7 @@ def _quota(urr: Urr) -> tuple[pfcp.ReportingTriggers, pfcp.Volume | None]:
     return pfcp.ReportingTriggers.VOLQU, pfcp.Volume(total_octets=urr.volume_quota_octets)
 
 
-def _by_id[T: (Pdr, Far, Qer, Urr)](rules: Iterable[T]) -> dict[int, T]:
+def _by_id(rules: Iterable[_Rule]) -> dict[int, _Rule]:
     return {rule.id: rule for rule in rules}
 
 
@@ -307,11 +315,11 @@ class PfcpRules:
         self._create_others(request.create_fars, request.create_urrs, request.create_qers, request.create_bar)
         chosen = self._create_pdrs(request.create_pdrs, allocate)
         for update_far in request.update_fars:
-            self.fars[update_far.far_id] = _updated_far(_take(self.fars, update_far.far_id, RuleType.FAR), update_far)
+            self.fars[update_far.far_id] = _updated_far(_find(self.fars, update_far.far_id, RuleType.FAR), update_far)
         for update_urr in request.update_urrs:
-            self.urrs[update_urr.urr_id] = _updated_urr(_take(self.urrs, update_urr.urr_id, RuleType.URR), update_urr)
+            self.urrs[update_urr.urr_id] = _updated_urr(_find(self.urrs, update_urr.urr_id, RuleType.URR), update_urr)
         for update_qer in request.update_qers:
-            self.qers[update_qer.qer_id] = _updated_qer(_take(self.qers, update_qer.qer_id, RuleType.QER), update_qer)
+            self.qers[update_qer.qer_id] = _updated_qer(_find(self.qers, update_qer.qer_id, RuleType.QER), update_qer)
         return chosen + self._update_pdrs(request.update_pdrs, allocate)
 
     def _create_others(
@@ -342,7 +350,7 @@ class PfcpRules:
         shared: dict[int, Fteid] = {}
         created = []
         for update in updates:
-            former = _take(self.pdrs, update.pdr_id, RuleType.PDR)
+            former = _find(self.pdrs, update.pdr_id, RuleType.PDR)
             pdi = update.pdi
             if pdi is not None and isinstance(pdi.local_fteid, ChooseFteid):
                 kept = former.pdi.local_fteid
@@ -384,17 +392,22 @@ def change_between(former: Session, wanted: Session, request: pfcp.SessionModifi
     )
 
 
-def _put[T](rules: dict[int, T], rule_id: int, rule: T, rule_type: RuleType) -> None:
+def _put(rules: dict[int, T], rule_id: int, rule: T, rule_type: RuleType) -> None:
     if rule_id in rules:
         raise RuleFailure("exists", rule_type, rule_id)
     rules[rule_id] = rule
 
 
-def _take[T](rules: dict[int, T], rule_id: int, rule_type: RuleType) -> T:
+def _find(rules: dict[int, T], rule_id: int, rule_type: RuleType) -> T:
     try:
-        return rules.pop(rule_id)
+        return rules[rule_id]
     except KeyError:
         raise RuleFailure("does not exist", rule_type, rule_id) from None
+
+
+def _take(rules: dict[int, T], rule_id: int, rule_type: RuleType) -> None:
+    _find(rules, rule_id, rule_type)
+    del rules[rule_id]
 
 
 def _choose(pdr_id: int, pdi: pfcp.Pdi, wanted: ChooseFteid, shared: dict[int, Fteid], allocate: Allocate) -> Fteid:
@@ -415,24 +428,27 @@ def _updated_far(former: pfcp.CreateFar, update: pfcp.UpdateFar) -> pfcp.CreateF
     if change is not None:
         if parameters is None and change.destination_interface is None:
             raise RuleFailure("no destination interface", RuleType.FAR, update.far_id, cause=CauseValue.CONDITIONAL_IE_MISSING)
+        if parameters is None:
+            parameters = pfcp.ForwardingParameters(destination_interface=change.destination_interface or SourceInterface.ACCESS)
         parameters = pfcp.ForwardingParameters(
-            destination_interface=_kept(change.destination_interface, None if parameters is None else parameters.destination_interface),
-            network_instance=_kept(change.network_instance, None if parameters is None else parameters.network_instance),
-            outer_header_creation=_kept(change.outer_header_creation, None if parameters is None else parameters.outer_header_creation),
+            destination_interface=_kept(change.destination_interface, parameters.destination_interface),
+            network_instance=_kept(change.network_instance, parameters.network_instance),
+            outer_header_creation=_kept(change.outer_header_creation, parameters.outer_header_creation),
         )
     return replace(
-        former, apply_action=_kept(update.apply_action, former.apply_action), forwarding_parameters=parameters, bar_id=_kept(update.bar_id, former.bar_id)
+        former, apply_action=_kept(update.apply_action, former.apply_action), forwarding_parameters=parameters,
+        bar_id=_kept(update.bar_id, former.bar_id),
     )
 
 
-def _kept[T](update: T | None, former: T) -> T:
+def _kept(update: T | None, former: T) -> T:
     return former if update is None else update
 
 
 def _updated_qer(former: pfcp.CreateQer, update: pfcp.UpdateQer) -> pfcp.CreateQer:
     return replace(
-        former, qer_correlation_id=_kept(update.qer_correlation_id, former.qer_correlation_id), gate_status=_kept(update.gate_status, former.gate_status),
-        mbr=_kept(update.mbr, former.mbr), gbr=_kept(update.gbr, former.gbr),
+        former, qer_correlation_id=_kept(update.qer_correlation_id, former.qer_correlation_id),
+        gate_status=_kept(update.gate_status, former.gate_status), mbr=_kept(update.mbr, former.mbr), gbr=_kept(update.gbr, former.gbr),
     )
 
 
@@ -448,7 +464,7 @@ def _updated_urr(former: pfcp.CreateUrr, update: pfcp.UpdateUrr) -> pfcp.CreateU
 
 
 def _interface(number: SourceInterface | int, rule_type: RuleType, rule_id: int) -> Interface:
-    interface = _INTERFACES.get(SourceInterface(number)) if number in SourceInterface.__members__.values() else None
+    interface = _INTERFACES.get(number)
     if interface is None:
         raise RuleFailure(f"there is no interface {number!r}", rule_type, rule_id)
     return interface
@@ -567,7 +583,6 @@ def tunnel_of(fteid: Fteid | ChooseFteid) -> FTeid | None:
     return FTeid(teid=fteid.teid, address=fteid.host) if isinstance(fteid, Fteid) else None
 
 
-def far_with_tunnel(fars: Mapping[int, Far] | Iterable[Far], tunnel: FTeid) -> Far | None:
+def far_with_tunnel(fars: Iterable[Far], tunnel: FTeid) -> Far | None:
     """The FAR that sends into the tunnel."""
-    every = fars.values() if isinstance(fars, Mapping) else fars
-    return next((far for far in every if far.outer_header_creation == tunnel), None)
+    return next((far for far in fars if far.outer_header_creation == tunnel), None)

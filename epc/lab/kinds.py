@@ -20,6 +20,8 @@ KINDS: dict[str, Kind] = {
     "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
     "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),
     "ocs": Kind("epc.ocs", "Ocs", "OcsConfig", "Online Charging System: accounts, tariff, quotas (Gy)"),
+    "sgwu": Kind("epc.sgwu", "Sgwu", "SgwuConfig", "Serving Gateway, user plane (Sxa, S1-U, S5/S8)"),
+    "pgwu": Kind("epc.pgwu", "Pgwu", "PgwuConfig", "PDN Gateway, user plane (Sxb, S5/S8, SGi)"),
     "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
     "sgw": Kind("epc.sgw", "Sgw", "SgwConfig", "Serving Gateway (S11, S5/S8, S1-U)"),
     "mme": Kind("epc.mme", "Mme", "MmeConfig", "Mobility Management Entity (S1-MME, S6a, S11)"),

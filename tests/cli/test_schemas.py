@@ -17,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 # of the kinds that the compose file does without
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "sgwu": {"kind": "sgwu", "name": "sgwu", "sxa": {"host": "127.0.0.33"}, "s1u": {"host": "127.0.0.3"}, "s5u": {"host": "127.0.0.3"}},
+    "pgwu": {
+        "kind": "pgwu", "name": "pgwu", "sxb": {"host": "127.0.0.34"}, "s5u": {"host": "127.0.0.4"},
+        "networks": {"internet": {"ipv4_pool": "10.45.0.0/16", "server": "10.200.0.1/24"}},
+    },
     "ocs": {
         "kind": "ocs", "name": "ocs", "origin_host": "ocs.epc.mnc001.mcc001.3gppnetwork.org", "origin_realm": "epc.mnc001.mcc001.3gppnetwork.org",
         "gy": {"listen": [{"host": "127.0.0.10"}]}, "accounts": [{"imsi": "001010000000001", "balance": "10.00"}],
