@@ -86,7 +86,8 @@ class PfcpEndpoint:
         self._on_event = on_event
         self._waiting: dict[TransactionKey, asyncio.Future[Packet]] = {}
         self._port: DatagramPort | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_time = 0.0              # the handle may not tell: uvloop runs what is due within a millisecond without a timer
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
@@ -171,10 +172,11 @@ class PfcpEndpoint:
         for event in self.machine.events():
             self._dispatch(event)
         when = self.machine.next_timeout()
-        if when is not None and (self._alarm is None or when < self._alarm.when()) and self._port is not None:
+        if when is not None and (self._alarm is None or when < self._alarm_time) and self._port is not None:
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = self._loop.call_at(when, self._wake)
+            self._alarm_time = when
 
     def _dispatch(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
