@@ -97,9 +97,10 @@ class S6a:
         if ue.imeisv is not None:
             terminal = s6a.TerminalInformation(imei=ue.imeisv[:14], software_version=ue.imeisv[14:])
         flags = s6a.UlrFlags.S6A_S6D_INDICATOR | (s6a.UlrFlags.INITIAL_ATTACH_INDICATOR if initial_attach else s6a.UlrFlags(0))
+        hss_host, ue.hss_host = ue.hss_host, None       # an HSS that fails is forgotten: the next request finds its way by the realm
         answer = await self._ask(s6a.UpdateLocationRequest(
             session_id=self.endpoint.new_session_id(), origin_host=self._origin_host, origin_realm=self._origin_realm,
-            destination_host=ue.hss_host, destination_realm=self._home_realm(imsi), user_name=imsi,
+            destination_host=hss_host, destination_realm=self._home_realm(imsi), user_name=imsi,
             visited_plmn_id=self._visited_plmn(ue), rat_type=RatType.EUTRAN, ulr_flags=flags, terminal_information=terminal,
         ), s6a.UpdateLocationAnswer)
         ue.hss_host = answer.origin_host

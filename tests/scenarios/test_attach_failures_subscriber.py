@@ -135,13 +135,38 @@ async def test_hss_silent(network, message, seconds) -> None:
         await world.attaches_and_detaches()
 
 
-async def test_hss_cannot_be_reached_through_the_peer(network) -> None:
-    """Another operator's realm: the HSS that is connected answers for itself only (RFC 6733 clause 6.1.6)."""
+async def test_no_route_to_the_hss(network) -> None:
+    """Another operator's realm, and no agent: nobody is asked (RFC 6733 clause 6.1.4)."""
     async with network({"mme1.s6a.destination_realm": "epc.mnc007.mcc214.3gppnetwork.org"}) as world:
         result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
         assert result.emm_cause == EmmCause.NETWORK_FAILURE
+        assert not any(name == AIR for name in world.sent("S6a"))
         assert world.failures("mme1", "attach") == {("rejected", "NETWORK_FAILURE"): 1}
         await world.at_rest()
+
+
+async def test_peer_is_no_way_to_the_hss(network) -> None:
+    """The peer is taken for an agent, but is an HSS, which answers 3002 or 3003 for all but itself (RFC 6733 clause 6.1.6)."""
+    changes = {"mme1.s6a.destination_realm": "epc.mnc007.mcc214.3gppnetwork.org", "mme1.s6a.peers.0.default_route": True}
+    async with network(changes) as world:
+        result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
+        assert result.emm_cause == EmmCause.NETWORK_FAILURE
+        assert world.last("S6a").detail in ("unable to deliver", "realm not served")
+        assert world.failures("mme1", "attach") == {("rejected", "NETWORK_FAILURE"): 1}
+        await world.at_rest()
+
+
+async def test_hss_that_is_named_is_another_one(network) -> None:
+    """The MME remembers an HSS that the peer is no way to: 3002, and the next request is routed by the realm alone."""
+    async with network({"mme1.s6a.peers.0.default_route": True}) as world:
+        await world.attaches_and_detaches()
+        ue = world.node("mme1").ues.by_imsi[IMSI]
+        ue.hss_host, ue.location_confirmed_in_hss = "hss9.epc.mnc001.mcc001.3gppnetwork.org", False
+        result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
+        assert result.emm_cause == EmmCause.NETWORK_FAILURE
+        assert world.last("S6a").detail == "unable to deliver"
+        await world.at_rest()
+        await world.attaches_and_detaches()
 
 
 async def test_hss_unable_to_comply(network, monkeypatch) -> None:

@@ -252,6 +252,25 @@ async def test_hss_error_of_the_base_protocol_is_a_network_failure(world, phone)
     assert reject.emm_cause == EmmCause.NETWORK_FAILURE
 
 
+async def test_hss_that_fails_is_forgotten(world, phone) -> None:
+    """The phone's next Update Location is routed by the realm, to whatever HSS is there."""
+    await phone.attach()
+    phone.say(phone.detach_request())
+    await phone.hear(nas.DetachAccept)
+    await phone.be_released()
+    phone.context.location_confirmed_in_hss = False
+    world.hss.on[s6a.UpdateLocationRequest] = lambda request: s6a.UpdateLocationAnswer(
+        result_code=diameter.ResultCode.DIAMETER_UNABLE_TO_COMPLY, **world.hss.common(request))
+    phone.say(phone.attach_request())
+    assert (await rejected(phone))[0].emm_cause == EmmCause.NETWORK_FAILURE
+    del world.hss.on[s6a.UpdateLocationRequest]
+    phone.say(phone.attach_request())
+    await phone.receive_accept()
+    first, second, third = world.hss.of(s6a.UpdateLocationRequest)
+    assert first.destination_host is not None
+    assert (second.destination_host, third.destination_host) == (first.destination_host, None)
+
+
 async def test_hss_silent(world, phone, seconds) -> None:
     world.hss.on[s6a.AuthenticationInformationRequest] = world.hss.silent
     started = seconds()
