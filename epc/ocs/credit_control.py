@@ -7,7 +7,7 @@ request that comes again, with or without the T bit, before or after a restart, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from epc.ocs.store import Account, Books, CreditSession, EntryKind, Service, ServiceKey
@@ -57,7 +57,7 @@ async def initial_request(ocs: Ocs, books: Books, request: CreditControlRequest)
         for lost in await books.lost_sessions(request.origin_host, request.origin_state_id):
             await books.close_session(lost, ocs.now_ms())
             ocs.log.info("session.lost", reason="the gateway restarted", session_id=lost.session_id, imsi=lost.imsi)
-        account = await books.lock_account(imsi) or account
+            account = await books.account(imsi) or account
 
     # 3 the session, and the first quotas
     ps = request.service_information.ps_information if request.service_information else None
@@ -159,6 +159,11 @@ class _Charging:
     session: CreditSession
     services: dict[ServiceKey, Service]
     request_number: int
+    changed: set[ServiceKey] = field(default_factory=set)
+
+    def reserve(self, money: int) -> None:
+        """``money`` more, or less, is kept for the session."""
+        self.account = replace(self.account, reserved=self.account.reserved + money)
 
 
 async def _charge(ocs: Ocs, books: Books, account: Account, session: CreditSession,
@@ -172,8 +177,9 @@ async def _charge(ocs: Ocs, books: Books, account: Account, session: CreditSessi
     for mscc in asked:
         service = state.services.get(_key(mscc))
         if service is not None:
+            state.reserve(-service.reserved)
             service.granted = service.reserved = 0
-            await books.put_service(session, service)
+            state.changed.add(service.key)
 
     # usage before this was rated where the user was then; from here on it counts where the user is now
     ps = request.service_information.ps_information if request.service_information else None
@@ -182,17 +188,18 @@ async def _charge(ocs: Ocs, books: Books, account: Account, session: CreditSessi
     if session.closed_ms is None:
         session.expires_ms = ocs.now_ms() + ocs.config.session_timeout_s * 1000
     await books.update_session(session)
-    state.account = await books.account(session.imsi) or state.account
 
     answers = []
     for mscc in asked:
         if mscc.requested_service_unit is not None and request.cc_request_type != CcRequestType.TERMINATION_REQUEST:
-            answer = await _grant(state, _key(mscc), mscc.requested_service_unit)
+            answer = _grant(state, _key(mscc), mscc.requested_service_unit)
         else:
             answer = MultipleServicesCreditControl(result_code=ResultCode.DIAMETER_SUCCESS)
         if answer.result_code != ResultCode.DIAMETER_SUCCESS:
             ocs.refusals.labels(ResultCode(answer.result_code or 0).name).inc()
         answers.append(_named(answer, mscc))
+    for key in state.changed:
+        await books.put_service(session, state.services[key])
     return answers
 
 
@@ -228,7 +235,7 @@ async def _debit(state: _Charging, key: ServiceKey, used: tuple[UsedServiceUnit,
         state.account, EntryKind.DEBIT, -money, ocs.now_ms(), session_id=session.session_id, request_number=state.request_number,
         rating_group=key.rating_group, service_identifier=key.service_identifier, octets=octets, seconds=seconds, rate=service.rate,
         visited_plmn=session.visited_plmn or None)
-    await state.books.put_service(session, service)
+    state.changed.add(key)
     ocs.debited.inc(money)
 
 
@@ -238,7 +245,7 @@ def _octets(used: UsedServiceUnit) -> int:
     return (used.cc_input_octets or 0) + (used.cc_output_octets or 0)
 
 
-async def _grant(state: _Charging, key: ServiceKey, wanted: RequestedServiceUnit) -> MultipleServicesCreditControl:
+def _grant(state: _Charging, key: ServiceKey, wanted: RequestedServiceUnit) -> MultipleServicesCreditControl:
     session, ocs = state.session, state.ocs
     tariff = ocs.config.tariff
     if state.account.blocked:
@@ -264,9 +271,9 @@ async def _grant(state: _Charging, key: ServiceKey, wanted: RequestedServiceUnit
     service.granted = units
     service.reserved = reservation(service, units)
     service.exhausted = units < size
+    state.reserve(service.reserved - (before.reserved if before else 0))
     state.services[key] = service
-    await state.books.put_service(session, service)
-    state.account = await state.books.account(session.imsi) or state.account
+    state.changed.add(key)
 
     # the price changes with the time of day: the quota ends there
     validity_time = quota.validity_time_s

@@ -73,6 +73,8 @@ class Ocs(Node[OcsConfig]):
                     if await books.account(imsi) is None:
                         await self._open_account(books, imsi, opening.balance)
         await self._supervise()
+        async with self.store.transaction() as transaction:
+            self._open_sessions = await Books(transaction).count_open_sessions()
         self._supervision = asyncio.create_task(self._keep_supervising(), name="ocs supervision")
         await self.gy.start()
 
@@ -130,7 +132,7 @@ class Ocs(Node[OcsConfig]):
             async with self.store.transaction() as transaction:
                 books = Books(transaction)
                 answer = await procedure(self, books, request)
-                self._open_sessions = await books.count_open_sessions()
+            self._open_sessions += books.opened_sessions
             outcome, cause = Outcome.SUCCESS, ""
             return answer
         except Reject as reject:
@@ -171,9 +173,7 @@ class Ocs(Node[OcsConfig]):
             if await self._close(session, "supervision", only_expired=True):
                 self.expirations.inc()
         async with self.store.transaction() as transaction:
-            books = Books(transaction)
-            await books.forget_closed_sessions(now_ms - int(self.config.closed_sessions_kept_s * 1000))
-            self._open_sessions = await books.count_open_sessions()
+            await Books(transaction).forget_closed_sessions(now_ms - int(self.config.closed_sessions_kept_s * 1000))
 
     async def _close(self, session: CreditSession, reason: str, *, only_expired: bool = False) -> bool:
         """End a session by ourselves, unless a request has changed its fate in the meantime."""
@@ -184,7 +184,7 @@ class Ocs(Node[OcsConfig]):
             if current is None or current.closed_ms is not None or (only_expired and current.expires_ms > self.now_ms()):
                 return False
             await books.close_session(current, self.now_ms())
-            self._open_sessions = await books.count_open_sessions()
+        self._open_sessions += books.opened_sessions
         self.log.info("session.lost", reason=reason, session_id=session.session_id, imsi=session.imsi)
         return True
 

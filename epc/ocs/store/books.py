@@ -7,7 +7,7 @@ without gaps and keeps their sum as its balance, which :meth:`Books.audit` prove
 from __future__ import annotations
 
 import enum
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from epc.ocs.store import schema
@@ -104,6 +104,7 @@ class Books:
     def __init__(self, transaction: Transaction) -> None:
         self._fetch = transaction.fetch
         self._execute = transaction.execute
+        self.opened_sessions = 0        # less those closed, once the transaction is committed
 
     # accounts
 
@@ -134,7 +135,7 @@ class Books:
     async def book(self, account: Account, kind: EntryKind, amount: int, at_ms: int, **about: Any) -> Account:
         """Add an entry to a locked account; returns the account after it. ``about``: more fields of :class:`Entry`."""
         entry = Entry(number=account.entries + 1, at_ms=at_ms, kind=kind.value, amount=amount, balance=account.balance + amount, **about)
-        await self._execute(schema.INSERT_ENTRY, {"imsi": account.imsi, **asdict(entry)})
+        await self._execute(schema.INSERT_ENTRY, {"imsi": account.imsi, **_columns(entry, schema.LEDGER_COLUMNS)})
         await self._execute(schema.UPDATE_ACCOUNT, {"imsi": account.imsi, "balance": entry.balance, "number": entry.number})
         return Account(imsi=account.imsi, balance=entry.balance, blocked=account.blocked, entries=entry.number, reserved=account.reserved)
 
@@ -175,7 +176,8 @@ class Books:
         return _number(await self._fetch(schema.COUNT_OPEN_SESSIONS, {}))
 
     async def add_session(self, session: CreditSession) -> None:
-        await self._execute(schema.INSERT_SESSION, cast(Parameters, asdict(session)))
+        await self._execute(schema.INSERT_SESSION, _columns(session, schema.SESSION_COLUMNS))
+        self.opened_sessions += 1
 
     async def update_session(self, session: CreditSession) -> None:
         await self._execute(schema.UPDATE_SESSION, {
@@ -183,6 +185,8 @@ class Books:
 
     async def close_session(self, session: CreditSession, now_ms: int) -> None:
         """End it; its reservations are free again."""
+        if session.closed_ms is None:
+            self.opened_sessions -= 1
         session.closed_ms = now_ms
         await self.update_session(session)
         await self._execute(schema.RELEASE_SERVICES, {"session_id": session.session_id})
@@ -196,12 +200,11 @@ class Books:
         return {service.key: service for service in found}
 
     async def put_service(self, session: CreditSession, service: Service) -> None:
-        values = dict(zip(schema.SERVICE_COLUMNS, astuple(service), strict=True))
+        values = _columns(service, schema.SERVICE_COLUMNS)
         values |= {"session_id": session.session_id, "imsi": session.imsi, "rating_group": _absent(service.rating_group),
                    "service_identifier": _absent(service.service_identifier), "exhausted": int(service.exhausted)}
-        key = {name: values[name] for name in ("session_id", "rating_group", "service_identifier")}
-        await self._execute(schema.DELETE_SERVICE, key)
-        await self._execute(schema.INSERT_SERVICE, values)
+        if not await self._execute(schema.UPDATE_SERVICE, values):
+            await self._execute(schema.INSERT_SERVICE, values)
 
     # answers
 
@@ -221,6 +224,10 @@ class Books:
 
 def _number(rows: list[Row]) -> int:
     return int(rows[0][0] or 0)
+
+
+def _columns(row: object, names: tuple[str, ...]) -> Parameters:
+    return {name: getattr(row, name) for name in names}
 
 
 def _absent(number: int | None) -> int:

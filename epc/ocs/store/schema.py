@@ -112,8 +112,8 @@ COUNT_OPEN_SESSIONS = "SELECT COUNT(*) FROM credit_session WHERE closed_ms IS NU
 
 SERVICE_COLUMNS = ("rating_group", "service_identifier", "rate", "unit", "price", "granted", "reserved", "fraction", "exhausted")
 SELECT_SERVICES = f"SELECT {', '.join(SERVICE_COLUMNS)} FROM service WHERE session_id = :session_id ORDER BY rating_group, service_identifier"
-DELETE_SERVICE = """DELETE FROM service WHERE session_id = :session_id AND rating_group = :rating_group
-    AND service_identifier = :service_identifier"""
+UPDATE_SERVICE = f"""UPDATE service SET {', '.join(f'{name} = :{name}' for name in SERVICE_COLUMNS[2:])}
+    WHERE session_id = :session_id AND rating_group = :rating_group AND service_identifier = :service_identifier"""
 INSERT_SERVICE = f"""INSERT INTO service (session_id, imsi, {', '.join(SERVICE_COLUMNS)})
     VALUES (:session_id, :imsi, {', '.join(f':{name}' for name in SERVICE_COLUMNS)})"""
 RELEASE_SERVICES = "UPDATE service SET reserved = 0, granted = 0, exhausted = 0 WHERE session_id = :session_id"
