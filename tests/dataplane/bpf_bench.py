@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections import defaultdict
-from ipaddress import IPv4Interface
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 
+from epc.dataplane import ip_packet
 from epc.dataplane.bpf.anonymous import AnonymousNamespace
 from epc.dataplane.bpf.fast_path import Hook
+from epc.dataplane.bpf.kernel import run_live
 from epc.dataplane.bpf.netlink import RouteSocket
-from epc.dataplane.bpf.program import LoadedObject, ObjectFile
-from epc.dataplane.bpf.veth import ETH_P_IP, ETH_P_IPV6, VethLink
+from epc.dataplane.bpf.program import BENCH, LoadedObject, ObjectFile
+from epc.dataplane.bpf.veth import ETH_P_IP, ETH_P_IPV6, ETHTOOL_SGRO, VethLink, switch
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import Event, GtpuPort
 from epc.dataplane.rules import GTPU_PORT
@@ -153,6 +158,28 @@ class BpfBench:
         far_routes.close()
         wire.open(self.sgi, "far0")
         self._open += [link, wire]
+
+    @contextmanager
+    def generator(self, message: bytes, ue: int) -> Iterator[Callable[[int], None]]:
+        """A function that makes the kernel send a G-PDU from the eNodeB to the node, many times and fast."""
+        near, far = self.node_routes.device("n0"), self.peer_routes.device("p0")
+        with self.node.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            switch(control, "n0", ETHTOOL_SGRO, on=True)
+        enb, node = IPv4Address(self.enb_host), IPv4Address(self.access_host)
+        datagram = struct.pack(">HHHH", GTPU_PORT, GTPU_PORT, 8 + len(message), 0) + message
+        frame = near.mac + far.mac + b"\x08\x00" + ip_packet.encode_ipv4(enb, node, ip_packet.UDP, datagram)
+        programs = LoadedObject(ObjectFile.shipped(BENCH), {})
+        programs.maps["traffic"].update(
+            bytes(4), struct.pack("=IIIIII80s", 0, far.ifindex, 1, int.from_bytes(message[4:8]), ue, 0, frame[:80]))
+
+        def generate(frames: int) -> None:
+            with self.peers.entered():
+                run_live(programs.programs["generate"], frame, frames)
+
+        try:
+            yield generate
+        finally:
+            programs.close()
 
     async def settle(self) -> None:
         await asyncio.sleep(0.05)

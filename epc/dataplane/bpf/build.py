@@ -1,4 +1,4 @@
-"""Compiles ``gtpu.bpf.c``. Takes clang and libbpf's headers (Debian: clang, libbpf-dev); only the build does.
+"""Compiles the BPF programs beside it. Takes clang and libbpf's headers (Debian: clang, libbpf-dev); only the build does.
 
 ``python epc/dataplane/bpf/build.py`` after a change of the source; ``setup.py`` calls it too. Standard library only.
 """
@@ -11,8 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("gtpu.bpf.c")
-OBJECT = SOURCE.with_suffix(".o")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("gtpu.bpf.c", "bench.bpf.c"))
 
 
 def build() -> None:
@@ -20,14 +19,15 @@ def build() -> None:
     clang = shutil.which("clang")
     if clang is None:
         raise FileNotFoundError("there is no clang; without the program the user plane runs on sockets")
-    # Version 3 of the instruction set has atomic operations (Linux 5.12). <asm/types.h> is in Debian's folder of the machine.
-    command = [
-        clang, "-O2", "-g0", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", f"-I/usr/include/{platform.machine()}-linux-gnu",
-        "-c", str(SOURCE), "-o", str(OBJECT),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise OSError(f"clang refuses {SOURCE.name}: {done.stderr.strip()}")
+    for source in SOURCES:
+        # Version 3 of the instruction set has atomic operations (Linux 5.12). <asm/types.h> is in Debian's folder of the machine.
+        command = [
+            clang, "-O2", "-g0", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", f"-I/usr/include/{platform.machine()}-linux-gnu",
+            "-c", str(source), "-o", str(source.with_suffix(".o")),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"clang refuses {source.name}: {done.stderr.strip()}")
 
 
 if __name__ == "__main__":

@@ -34,8 +34,9 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
 _NDA_DST, _NDA_LLADDR = 1, 2
 _UP, _NO_ARP = 0x1, 0x80
-_MAC_IS_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | 0x80       # REACHABLE, STALE, DELAY, PROBE, PERMANENT
-_UNICAST, _MAIN_TABLE, _STATIC, _LINK_SCOPE = 1, 254, 4, 253
+_PERMANENT = 0x80
+_MAC_IS_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | _PERMANENT       # REACHABLE, STALE, DELAY, PROBE
+_UNICAST, _MAIN_TABLE, _STATIC, _LINK_SCOPE, _UNIVERSE = 1, 254, 4, 253, 0
 
 
 class Type(IntEnum):
@@ -141,10 +142,19 @@ class RouteSocket:
         request = _address_message.pack(socket.AF_INET, address.network.prefixlen, 0, 0, ifindex)
         self._ask(Type.NEW_ADDRESS, request + _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed), _CREATE)
 
-    def add_route(self, ifindex: int, network: IPv4Network) -> None:
-        request = _route_message.pack(socket.AF_INET, network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, _LINK_SCOPE, _UNICAST, 0)
-        destination = _attribute(_RTA_DST, network.network_address.packed) if network.prefixlen else b""
-        self._ask(Type.NEW_ROUTE, request + destination + _attribute(_RTA_OIF, struct.pack("=i", ifindex)), _CREATE)
+    def add_route(self, ifindex: int, network: IPv4Network, gateway: IPv4Address | None = None) -> None:
+        scope = _LINK_SCOPE if gateway is None else _UNIVERSE
+        request = _route_message.pack(socket.AF_INET, network.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, scope, _UNICAST, 0)
+        if network.prefixlen:
+            request += _attribute(_RTA_DST, network.network_address.packed)
+        if gateway is not None:
+            request += _attribute(_RTA_GATEWAY, gateway.packed)
+        self._ask(Type.NEW_ROUTE, request + _attribute(_RTA_OIF, struct.pack("=i", ifindex)), _CREATE)
+
+    def add_neighbour(self, ifindex: int, address: IPv4Address, mac: bytes) -> None:
+        """One that is known for good."""
+        request = _neighbour_message.pack(socket.AF_INET, ifindex, _PERMANENT, 0, 0)
+        self._ask(Type.NEW_NEIGHBOUR, request + _attribute(_NDA_DST, address.packed) + _attribute(_NDA_LLADDR, mac), _CREATE)
 
     def _ask(self, kind: Type, body: bytes, flags: int = 0) -> list[bytes]:
         """The bodies of the answers."""

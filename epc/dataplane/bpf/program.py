@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from epc.dataplane.bpf.kernel import Map, ProgramType, load_program
 
-OBJECT = "gtpu.bpf.o"
+GTPU, BENCH = "gtpu.bpf.o", "bench.bpf.o"
 
 _MAPS, _LICENSE = "maps", "license"
 _PROGRAM_TYPES = {"xdp": ProgramType.XDP, "tc": ProgramType.SCHED_CLS}        # by section
@@ -65,9 +65,9 @@ class ObjectFile:
             raise ObjectError(f"not a BPF object that can be loaded: {error}") from error
 
     @classmethod
-    def shipped(cls) -> ObjectFile:
-        """The one in this package; raises ``FileNotFoundError`` when it was left out of the build."""
-        return cls((resources.files(__package__) / OBJECT).read_bytes())
+    def shipped(cls, name: str = GTPU) -> ObjectFile:
+        """One in this package; raises ``FileNotFoundError`` when they were left out of the build."""
+        return cls((resources.files(__package__) / name).read_bytes())
 
     def _read(self, octets: bytes) -> None:
         if octets[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", octets, 18)[0] != _MACHINE_BPF:

@@ -20,7 +20,7 @@ from epc.dataplane.bpf.netlink import RouteSocket
 PACKETS_A_WAKE_UP = 64
 MAX_PACKET_OCTETS = 65535
 SIOCETHTOOL = 0x8946
-ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO = 0x17, 0x1F, 0x24
+ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO, ETHTOOL_SGRO = 0x17, 0x1F, 0x24, 0x2C
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 
 
@@ -58,8 +58,9 @@ class VethLink:
             near.create_veth(device, far_device, far_namespace, mtu_octets=mtu_octets)
             try:
                 far = far_routes.device(far_device)
-                for command in (ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO):
-                    _switch_off(far_control, far_device, command)
+                # Checksums and segmentation have to be finished when a packet enters a tunnel: no hardware will do it there.
+                for feature in (ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO):
+                    switch(far_control, far_device, feature, on=False)
                 near.set_up(near.device(device).ifindex, arp=False)
                 far_routes.set_up(far.ifindex, arp=False)
                 far_routes.add_address(far.ifindex, address)
@@ -105,9 +106,9 @@ class VethLink:
                 return                  # the callback closed the link
 
 
-def _switch_off(control: socket.socket, device: str, command: int) -> None:
-    """Checksums and segmentation have to be finished when a packet enters a tunnel: no hardware will do it there."""
-    value = ctypes.create_string_buffer(struct.pack("=II", command, 0), 8)
+def switch(control: socket.socket, device: str, feature: int, *, on: bool) -> None:
+    """Switch one of a device's offloads (ETHTOOL_S...) in the namespace of ``control``."""
+    value = ctypes.create_string_buffer(struct.pack("=II", feature, on), 8)
     fcntl.ioctl(control.fileno(), SIOCETHTOOL, struct.pack("16sP16x", os.fsencode(device), ctypes.addressof(value)))
 
 
