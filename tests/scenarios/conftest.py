@@ -194,6 +194,12 @@ class World:
             found += [f"{name}: {number} x {what}" for what, number in holds.items() if number]
         return found
 
+    def defects(self) -> list[str]:
+        """Procedures that ended with an exception that nobody expected."""
+        return [f"{node.config.name}: {sample.labels['procedure']}" for node in self.lab.network
+                for family in node.metrics.registry.collect() for sample in family.samples
+                if sample.labels.get("cause") == "internal error" and sample.value]
+
     async def at_rest(self, *, patience_s: float = 120) -> None:
         """Wait until nothing runs; then no phone may be registered, and nothing may be left anywhere."""
         await self.lab.settled(patience_s=patience_s)
@@ -240,6 +246,7 @@ def network() -> Build:
             if leaks_checked:
                 await lab.settled(patience_s=120)
                 lab.check_invariants()
+            assert world.defects() == []
         finally:
             await lab.stop()
             await asyncio.sleep(0)

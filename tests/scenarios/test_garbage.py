@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -86,15 +86,6 @@ async def use(world, times: int) -> None:
         await world.lab.detach(phone)
 
 
-def internal_errors(world) -> Iterator[str]:
-    """Procedures that ended by a defect."""
-    for node in world.lab.network:
-        for family in node.metrics.registry.collect():
-            for sample in family.samples:
-                if sample.labels.get("result") == "error" and sample.value:
-                    yield f"{node.config.name} {sample.labels}"
-
-
 async def a_first_round(world) -> Recorder:
     recorder = Recorder(world)
     await use(world, 1)
@@ -142,7 +133,7 @@ async def test_garbage_from_strangers_changes_nothing(network, seed) -> None:
         await transport.close()
         await asyncio.sleep(60)
         await world.at_rest()
-        assert list(internal_errors(world)) == []
+        assert world.defects() == []
         for node in ("mme1", "sgw1", "pgw1", "hss1", "pcrf1"):
             assert sum(world.protocol_errors(node).values()) > 0, f"{node} counts what it could not use"
 
@@ -195,7 +186,7 @@ async def test_damaged_copies_in_the_peers_names_break_nothing_for_good(network,
         assert attacking.cancelled(), attacking.exception()
         for interface in ("S1-MME", "NAS", "S11", "S6a"):
             assert any(counted == interface for counted, _ in world.protocol_errors("mme1")), f"something on {interface} was noticed"
-        assert list(internal_errors(world)) == []
+        assert world.defects() == []
         assert [each.get("exception") for each in world.raised] == []
 
         await asyncio.sleep(300)                        # every timer is over, every connection is back
@@ -247,7 +238,7 @@ async def test_phone_that_talks_nonsense_is_heard_and_survived(network, seed) ->
                     await phone.ue.attach(max_attempts=1)
                 phone.ue.sim.valid = True
                 await asyncio.sleep(1)
-        assert list(internal_errors(world)) == []
+        assert world.defects() == []
         assert sum(count for (interface, _), count in world.protocol_errors("mme1").items() if interface == "NAS") > 0
         await asyncio.sleep(120)
         if phone.ue.registered:
