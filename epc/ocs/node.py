@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import TypeVar
 
 from epc.node import Command, Node, View
-from epc.ocs.config import OcsConfig
+from epc.ocs.config import OcsConfig, Rate
 from epc.ocs.credit_control import PROCEDURES
 from epc.ocs.money import parse_money, show_money
 from epc.ocs.re_auth import abort_session, re_authorisation
@@ -193,7 +193,7 @@ class Ocs(Node[OcsConfig]):
     def views(self) -> Mapping[str, View]:
         return {
             "peers": lambda: [asdict(peer) for peer in self.gy.peers()],
-            "tariff": lambda: self.config.tariff.model_dump(mode="json"),
+            "rates": lambda: [_rate_shown(rate) for rate in self.config.tariff.rates],
         }
 
     def commands(self) -> Mapping[str, Command]:
@@ -270,7 +270,7 @@ class Ocs(Node[OcsConfig]):
     async def _open_account(self, books: Books, imsi: str, balance: int) -> None:
         await books.add_account(imsi)
         if balance:
-            await books.book(_known(await books.account(imsi), imsi), EntryKind.TOP_UP, balance, self.now_ms(), reference="opening")
+            await books.book(_known(await books.account(imsi), imsi), EntryKind.OPENING, balance, self.now_ms())
 
     async def _block(self, *, imsi: str) -> object:
         """No quota any more; gateways are asked to come for it at once, and get none."""
@@ -322,3 +322,9 @@ def _known(account: Account | None, imsi: str) -> Account:
 def _entry_shown(entry: Entry) -> dict[str, object]:
     return {name: value for name, value in asdict(entry).items() if value is not None} | {
         "amount": show_money(entry.amount), "balance": show_money(entry.balance)}
+
+
+def _rate_shown(rate: Rate) -> dict[str, object]:
+    return rate.model_dump(mode="json") | {
+        name: None if price is None else show_money(price)
+        for name, price in (("price_per_mb", rate.price_per_mb), ("price_per_second", rate.price_per_second))}

@@ -17,6 +17,7 @@ ANSWERS_REMEMBERED = 32     # of one session; a client has few requests in fligh
 
 
 class EntryKind(enum.StrEnum):
+    OPENING = "opening"
     TOP_UP = "top_up"
     DEBIT = "debit"
 
