@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import sys
 from pathlib import Path
 
@@ -33,6 +34,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> int:
     configure_logging(LogConfig(level=options.log_level))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)         # in a pipe too, progress is seen while it happens
     chosen = load_scenario(options.scenario)
     out: Path = options.out or Path("out") / options.scenario.stem
     out.mkdir(parents=True, exist_ok=True)
@@ -40,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if kind == "auto":
         kind = "sockets" if sctp_capabilities().usable else "memory"
         if kind == "memory":
-            print("No SCTP on this host (see `epclab doctor`): the nodes meet on the in-memory network.")
+            print("No SCTP on this host (`epclab doctor` says what to do about it): the nodes meet on the in-memory network.")
     screen = Screen(quiet=options.quiet)
     memory = MemoryNetwork()
 

@@ -100,6 +100,8 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
     except (ProvisioningError, FieldError) as error:
         print(f"epclab: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        raise
     except (StoreError, OSError) as error:
         print(f"epclab: {error}", file=sys.stderr)
         return 1
@@ -201,7 +203,8 @@ async def run_import(options: argparse.Namespace, store: SubscriberStore) -> int
         if known:
             raise ProvisioningError([f"{name}: {len(known)} of {len(everybody)} exist already, {known[0]} first; nothing was stored; "
                                      "--replace overwrites them"])
-    print(f"{await store.put_many(everybody, replace=options.replace)} subscribers imported")
+    number = await store.put_many(everybody, replace=options.replace)
+    print(f"{number} subscriber{'' if number == 1 else 's'} imported")
     return 0
 
 
@@ -229,7 +232,8 @@ async def run_export(options: argparse.Namespace, store: SubscriberStore) -> int
     if options.file == "-":
         _write(options.format, subscribers, sys.stdout)
         return 0
-    print(f"{_write_file(options.format, subscribers, options.file)} subscribers exported")
+    number = _write_file(options.format, subscribers, options.file)
+    print(f"{number} subscriber{'' if number == 1 else 's'} exported")
     return 0
 
 
