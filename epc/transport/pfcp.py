@@ -159,7 +159,7 @@ class PfcpEndpoint:
     def _wake(self) -> None:
         alarm, self._alarm = self._alarm, None
         if self._loop is not None and alarm is not None:
-            self.machine.timer(max(self._loop.time(), alarm.when()))        # the loop may ring a clock's tick too early
+            self.machine.timer(max(self._loop.time(), self._alarm_time))    # the loop may ring a clock's tick too early
             self._flush()
 
     def _flush(self) -> None:
