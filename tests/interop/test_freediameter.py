@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
-import shutil
-import socket
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
-import pytest
 from pytest_asyncio import fixture as async_fixture
 
 from epc.peer.diameter import LocalIdentity, PeerTimers
@@ -24,67 +19,17 @@ from epc.wire.diameter import GX_APPLICATION, S6A_APPLICATION, ErrorAnswer, Mess
 from epc.wire.diameter.groups import SubscriptionId, SubscriptionIdType
 from epc.wire.diameter.subscription import Ambr, SubscriptionData
 from epc.wire.identity import Plmn
+from tests.interop.freediameter import freediameter, needs_freediameter
 
-EXTENSIONS = Path("/usr/lib/freeDiameter")
 MME, HSS, DRA = "mme.visited.lab", "hss.home.lab", "dra.lab"
 
-
-def own_address() -> str | None:
-    """An IPv4 address that is not the loopback's: freeDiameter wants one."""
-    if shutil.which("ip") is None:
-        return None
-    links = json.loads(subprocess.run(["ip", "-4", "-j", "addr"], capture_output=True, text=True, check=True).stdout)
-    return next((info["local"] for link in links if link["ifname"] != "lo" and "UP" in link["flags"] for info in link["addr_info"]), None)
-
-
-ADDRESS = own_address()
-
-pytestmark = [
-    pytest.mark.interop,
-    pytest.mark.real_time,
-    pytest.mark.skipif(shutil.which("freeDiameterd") is None or shutil.which("openssl") is None or not EXTENSIONS.exists(),
-                       reason="freeDiameter is not installed (apt-get install freediameterd freediameter-extensions)"),
-    pytest.mark.skipif(ADDRESS is None, reason="freeDiameter needs an address other than the loopback's"),
-]
-
-
-def make_certificate(folder: Path) -> None:
-    """freeDiameter wants one even where no TLS is spoken."""
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", folder / "key.pem", "-out", folder / "cert.pem",
-                    "-days", "2", "-subj", f"/CN={DRA}"], check=True, capture_output=True)
+pytestmark = needs_freediameter
 
 
 @async_fixture
 async def dra(tmp_path: Path) -> AsyncIterator[Address]:
-    """A running freeDiameter that relays between whoever connects from *.lab."""
-    assert ADDRESS is not None
-    make_certificate(tmp_path)
-    with socket.socket() as free:
-        free.bind((ADDRESS, 0))
-        port: int = free.getsockname()[1]
-    (tmp_path / "acl.conf").write_text("ALLOW_IPSEC *.lab\n")
-    (tmp_path / "fd.conf").write_text(f"""
-        Identity = "{DRA}"; Realm = "lab"; Port = {port}; SecPort = 0; No_SCTP; No_IPv6; ListenOn = "{ADDRESS}"; TwTimer = 6;
-        TLS_Cred = "{tmp_path}/cert.pem", "{tmp_path}/key.pem"; TLS_CA = "{tmp_path}/cert.pem";
-        LoadExtension = "{EXTENSIONS}/dict_nasreq.fdx";
-        LoadExtension = "{EXTENSIONS}/dict_dcca.fdx";
-        LoadExtension = "{EXTENSIONS}/dict_dcca_3gpp.fdx";
-        LoadExtension = "{EXTENSIONS}/acl_wl.fdx" : "{tmp_path}/acl.conf";
-    """)
-    with (tmp_path / "log").open("wb") as log:
-        daemon = await asyncio.create_subprocess_exec("freeDiameterd", "-c", str(tmp_path / "fd.conf"), stdout=log, stderr=log)
-    for _ in range(100):
-        if "daemon initialized" in (tmp_path / "log").read_text(errors="replace"):
-            break
-        assert daemon.returncode is None, (tmp_path / "log").read_text(errors="replace")
-        await asyncio.sleep(0.1)
-    yield Address(ADDRESS, port)
-    daemon.terminate()
-    try:
-        await asyncio.wait_for(daemon.wait(), 10)
-    except TimeoutError:
-        daemon.kill()
-        await daemon.wait()
+    async with freediameter(tmp_path, identity=DRA, realm="lab") as address:
+        yield address
 
 
 class Counters:
