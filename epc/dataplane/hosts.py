@@ -67,15 +67,18 @@ class NamespaceHosts:
 
     kind = HostKind.NAMESPACE
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, *, veth: bool = False) -> None:
+        self._veth = veth and keeper.privileged
         self.reason = "network namespaces, as root" if keeper.privileged else "network namespaces inside a user namespace"
         self._keeper = keeper
         self._opened: dict[str, NamespaceHost] = {}         # by name: who opens a name again has closed the former host
 
     @classmethod
-    async def start(cls) -> NamespaceHosts:
-        """Raises :class:`NamespaceError` when this machine lets us have no namespace or no TUN device in it."""
-        hosts = cls(await Keeper.start())
+    async def start(cls, *, veth: bool = False) -> NamespaceHosts:
+        """``veth`` joins hosts by device pairs, which the BPF back end needs for SGi; that takes root, or they get TUN devices all the same.
+
+        Raises :class:`NamespaceError` when this machine lets us have no namespace or no TUN device in it."""
+        hosts = cls(await Keeper.start(), veth=veth)
         try:
             probe = await hosts._keeper.create(f"{PROBE}-{hosts.keeper_pid}")
             TunLink(await probe.open_tun("probe0", IPv4Interface("192.0.2.1/32"))).close()
@@ -93,7 +96,8 @@ class NamespaceHosts:
     async def open(
         self, name: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = EVERYWHERE, mtu_octets: int = UE_MTU_OCTETS,
     ) -> IpHost:
-        host = await NamespaceHost.open(self._keeper, name, address, routes=routes, mtu_octets=mtu_octets)
+        open_host = NamespaceHost.open_veth if self._veth else NamespaceHost.open
+        host = await open_host(self._keeper, name, address, routes=routes, mtu_octets=mtu_octets)
         self._opened[name] = host
         return host
 
@@ -104,12 +108,12 @@ class NamespaceHosts:
         await self._keeper.close()
 
 
-async def open_hosts(kind: HostKind = HostKind.AUTO) -> Hosts:
-    """``AUTO`` never fails; ``NAMESPACE`` raises :class:`NamespaceError` where there are none."""
+async def open_hosts(kind: HostKind = HostKind.AUTO, *, veth: bool = False) -> Hosts:
+    """``AUTO`` never fails; ``NAMESPACE`` raises :class:`NamespaceError` where there are none. ``veth``: see :meth:`NamespaceHosts.start`."""
     if kind is HostKind.IN_PROCESS:
         return InProcessHosts()
     try:
-        return await NamespaceHosts.start()
+        return await NamespaceHosts.start(veth=veth)
     except NamespaceError as error:
         if kind is HostKind.NAMESPACE:
             raise

@@ -1,4 +1,4 @@
-"""An IP host that is a network namespace with a TUN device: the kernel's own IP stack, and any program can run in it."""
+"""An IP host that is a network namespace with a TUN device, or one end of a veth pair: the kernel's own IP stack, and any program can run in it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import errno
 import os
 import socket
 import time
+import zlib
 from collections.abc import Sequence
 from ipaddress import IPv4Interface, IPv4Network
 
 from epc.dataplane import ip_packet
+from epc.dataplane.bpf.netlink import RouteSocket
+from epc.dataplane.bpf.veth import VethLink
 from epc.dataplane.forwarder import IpLink
 from epc.dataplane.ip_endpoint import UE_MTU_OCTETS, DatagramHandler, PingResult, UdpSocket, ping_series
 from epc.dataplane.ip_packet import IcmpEcho
@@ -19,6 +22,8 @@ from epc.dataplane.tun import TunLink
 from epc.wire.errors import WireError
 
 DEVICE = "tun0"
+VETH_DEVICE = "veth0"
+MAX_DEVICE_NAME = 15
 DATAGRAMS_A_WAKE_UP = 64
 MAX_DATAGRAM_OCTETS = 65535
 
@@ -29,11 +34,11 @@ class NamespaceHost:
     Sockets are opened inside the namespace and used from here; ping needs no ``ping`` program.
     """
 
-    def __init__(self, name: str, address: IPv4Interface, namespace: Namespace, tun: TunLink) -> None:
+    def __init__(self, name: str, address: IPv4Interface, namespace: Namespace, link: TunLink | VethLink) -> None:
         self.name = name
         self.address = address
         self.namespace = namespace
-        self._tun = tun
+        self._link = link
         self._sockets: set[KernelUdpSocket] = set()
         self._pinger: _Pinger | None = None
         self._next_identifier = 1
@@ -52,9 +57,36 @@ class NamespaceHost:
             raise
         return cls(name, address, namespace, tun)
 
+    @classmethod
+    async def open_veth(
+        cls, keeper: Keeper, name: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = (IPv4Network("0.0.0.0/0"),),
+        mtu_octets: int = UE_MTU_OCTETS,
+    ) -> NamespaceHost:
+        """Joined by a pair of devices that programs in the kernel can forward to; the near one bears the host's name, cut to fit.
+
+        Takes root. Raises :class:`~epc.dataplane.namespace.NamespaceError` or another ``OSError``.
+        """
+        namespace = await keeper.create(name)
+        try:
+            far_routes = RouteSocket(await namespace.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
+            control = await namespace.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
+            descriptor = os.open(namespace.path, os.O_RDONLY)
+            try:
+                link = VethLink.open(
+                    _device_name(name), VETH_DEVICE, far_routes, control, descriptor, address=address, routes=routes, mtu_octets=mtu_octets,
+                )
+            finally:
+                os.close(descriptor)
+                control.close()
+                far_routes.close()
+        except BaseException:
+            await namespace.close()
+            raise
+        return cls(name, address, namespace, link)
+
     @property
     def link(self) -> IpLink:
-        return self._tun
+        return self._link
 
     async def ping(
         self, destination: str, *, count: int = 1, timeout_s: float = 1.0, interval_s: float = 0.2, payload_octets: int = 56,
@@ -90,11 +122,17 @@ class NamespaceHost:
         if self._pinger is not None:
             self._pinger.close()
             self._pinger = None
-        self._tun.close()
+        self._link.close()
         await self.namespace.close()
 
     def release(self, udp: KernelUdpSocket) -> None:
         self._sockets.discard(udp)
+
+
+def _device_name(name: str) -> str:
+    if len(name) <= MAX_DEVICE_NAME:
+        return name
+    return f"{name[:MAX_DEVICE_NAME - 5]}.{zlib.crc32(name.encode()) & 0xFFFF:04x}"
 
 
 class KernelUdpSocket:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 import pytest
 
+from epc.dataplane import ip_packet
 from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
 from epc.dataplane.bpf.program import ObjectError, ObjectFile
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import DownlinkData, DropReason, GtpuPort, QuotaReached
+from epc.dataplane.hosts import HostKind, open_hosts
+from epc.dataplane.ip_endpoint import serve_udp_echo
+from epc.dataplane.ip_packet import Datagram, IcmpEcho
 from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
 from epc.transport.sockets import SocketTransport
 from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire
@@ -213,6 +217,36 @@ async def test_sessions_share_a_rate_by_correlation_id(bench: BpfBench, ipv4: Pa
     await bench.settle()
     assert pgw.by_kernel == (2, 0)
     assert pgw.drops == {DropReason.RATE_EXCEEDED: 1}
+
+
+@needs_bpf
+async def test_a_host_behind_sgi_answers_through_the_kernel(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    """Ping and UDP from a phone to a server in a namespace: what its kernel sends has whole checksums when it enters the tunnel."""
+    hosts = await open_hosts(HostKind.NAMESPACE, veth=True)
+    try:
+        forwarder = await bench.forwarder(access=True)
+        with bench.node.entered():
+            server = await hosts.open("test-bpf-sgi-server", IPv4Interface(f"{SERVER}/24"), routes=[IPv4Network("45.45.0.0/16")])
+            forwarder.connect("internet", server.link)
+        pgw = Pgw(forwarder, await bench.peer(bench.enb_host), Wire())
+        forwarder.install(pgw.session())
+        echo = await serve_udp_echo(server)
+        ue, remote = IPv4Address(UE), IPv4Address(SERVER)
+        for sequence in range(3):
+            ping = ip_packet.encode_echo(IcmpEcho(type=ip_packet.ECHO_REQUEST, identifier=1, sequence=sequence, payload=bytes(1000)))
+            pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ip_packet.encode_ipv4(ue, remote, ip_packet.ICMP, ping)), bench.access_host)
+            await bench.settle()
+            datagram = ip_packet.encode_udp(ue, remote, Datagram(source_port=4000, destination_port=echo.port, payload=b"hello"))
+            pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ip_packet.encode_ipv4(ue, remote, ip_packet.UDP, datagram)), bench.access_host)
+            await bench.settle()
+        answers = [ip_packet.decode_ipv4(message[8:]) for message in pgw.sgw.received]
+        assert [ip_packet.decode_echo(each.payload).sequence for each in answers[::2]] == [0, 1, 2]
+        assert [ip_packet.decode_udp(each).payload for each in answers[1::2]] == [b"hello"] * 3
+        assert pgw.by_kernel == (6, 5)
+        echo.close()
+        await server.close()
+    finally:
+        await hosts.close()
 
 
 @needs_bpf
