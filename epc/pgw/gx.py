@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ _RAT_TYPES = {GtpRatType.EUTRAN: RatType.EUTRAN, GtpRatType.EUTRAN_NB_IOT: RatTy
               GtpRatType.UTRAN: RatType.UTRAN, GtpRatType.GERAN: RatType.GERAN, GtpRatType.NR: RatType.NR}
 _NOT_AUTHORISED = (ResultCode.DIAMETER_USER_UNKNOWN, ResultCode.DIAMETER_AUTHORIZATION_REJECTED, ResultCode.DIAMETER_END_USER_SERVICE_DENIED)
 _NO_RESOURCES = (ResultCode.DIAMETER_TOO_BUSY, ResultCode.DIAMETER_OUT_OF_SPACE, ResultCode.DIAMETER_RESOURCES_EXCEEDED)
+_PAUSES_S = (2.0, 5.0, 10.0, 20.0)     # between attempts to tell the PCRF of a session's end
 _TAI_AND_ECGI = 130             # geographic location type, TS 29.061 clause 16.4.7.2
 
 
@@ -65,12 +67,22 @@ async def open_ip_can_session(
 
 @procedure(spec="TS 29.212 clause 4.5.7")
 async def ip_can_session_termination(pgw: Pgw, session: PdnSession, cause: TerminationCause) -> None:
-    """Tell the PCRF that the session has ended."""
+    """Tell the PCRF that the session has ended; one that cannot be reached now is told later, for nothing else would end it there."""
     gx = session.gx
     if gx is None or not gx.is_open:
         return
     gx.is_open = False
-    answer = await _ask(pgw, gx, _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause))
+    request = _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause)
+    answer = None
+    for pause_s in _PAUSES_S:
+        try:
+            answer = await _ask(pgw, gx, request)
+            break
+        except (PeerUnavailable, TimerExpired) as error:
+            pgw.log.info("gx.termination_delayed", reason=str(error), by_s=pause_s)
+            await asyncio.sleep(pause_s)
+    if answer is None:
+        answer = await _ask(pgw, gx, request)
     if not (isinstance(answer, CreditControlAnswer) and answer.is_success):
         raise Reject(ResultCode.DIAMETER_UNABLE_TO_COMPLY if answer.result is None else answer.result, "the PCRF refuses the termination")
 

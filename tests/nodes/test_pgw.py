@@ -490,6 +490,17 @@ async def test_every_request_tells_when_the_pgw_started(gx_bench: Bench) -> None
     assert [request.origin_state_id for request in gx_bench.credit] == [gx_bench.pgw.gx.identity.origin_state_id] * 2
 
 
+async def test_end_is_told_again_to_a_pcrf_that_does_not_answer(gx_bench: Bench) -> None:
+    answer = await gx_bench.create()
+    assert answer.pgw_fteid is not None
+    gx_bench.decide = lambda request: decision(request) if len(gx_bench.terminations()) > 2 else None
+    await gx_bench.ask(DeleteSessionRequest(linked_ebi=5), answer.pgw_fteid.teid)
+    await asyncio.sleep(30)
+    assert [request.cc_request_number for request in gx_bench.terminations()] == [1, 1, 1]
+    await gx_bench.assert_empty()
+    assert gx_bench.pgw.metrics.value("procedure_successes_total", procedure="ip_can_session_termination") == 1
+
+
 async def test_end_that_the_pcrf_knows_nothing_of_is_counted_with_its_cause(gx_bench: Bench) -> None:
     answer = await gx_bench.create()
     assert answer.pgw_fteid is not None
