@@ -13,7 +13,7 @@ from epc.node import Command, Node, View
 from epc.ocs.config import OcsConfig, Rate
 from epc.ocs.credit_control import PROCEDURES
 from epc.ocs.money import parse_money, show_money
-from epc.ocs.re_auth import abort_session, re_authorisation
+from epc.ocs.re_auth import abort_session, offer_released_credit, re_authorisation
 from epc.ocs.store import Account, Books, CreditSession, Entry, EntryKind, LedgerStore, StoreError, open_store
 from epc.ocs.tariff import RatingEngine
 from epc.peer.diameter import LocalIdentity
@@ -132,7 +132,7 @@ class Ocs(Node[OcsConfig]):
             async with self.store.transaction() as transaction:
                 books = Books(transaction)
                 answer = await procedure(self, books, request)
-            self._open_sessions += books.opened_sessions
+            self._note_sessions(books)
             outcome, cause = Outcome.SUCCESS, ""
             return answer
         except Reject as reject:
@@ -184,9 +184,15 @@ class Ocs(Node[OcsConfig]):
             if current is None or current.closed_ms is not None or (only_expired and current.expires_ms > self.now_ms()):
                 return False
             await books.close_session(current, self.now_ms())
-        self._open_sessions += books.opened_sessions
+        self._note_sessions(books)
         self.log.info("session.lost", reason=reason, session_id=session.session_id, imsi=session.imsi)
         return True
+
+    def _note_sessions(self, books: Books) -> None:
+        """What a committed transaction did to sessions."""
+        self._open_sessions += books.opened_sessions
+        for imsi in books.accounts_given_back:
+            self.runner.start(offer_released_credit, self, imsi)
 
     # the operator
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epc.ocs.store import CreditSession
+from epc.ocs.store import Books, CreditSession
 from epc.procedure import procedure
 from epc.wire.diameter import GY_APPLICATION
 from epc.wire.diameter.base import AbortSessionAnswer, AbortSessionRequest
@@ -20,6 +20,17 @@ async def re_authorisation(ocs: Ocs, session: CreditSession) -> None:
     await ocs.ask(session, ReAuthRequest(
         session_id=session.session_id, origin_host=ocs.config.origin_host, origin_realm=ocs.config.origin_realm,
         destination_realm=session.peer_realm, destination_host=session.peer_host), ReAuthAnswer)
+
+
+@procedure(spec="RFC 8506 clause 5.5")
+async def offer_released_credit(ocs: Ocs, imsi: str) -> None:
+    """A session has ended and given money back: sessions of the same account that had run out of it may ask again."""
+    async with ocs.store.transaction() as transaction:
+        books = Books(transaction)
+        account = await books.account(imsi)
+        sessions = await books.exhausted_sessions(imsi) if account is not None and account.available > 0 else []
+    for session in sessions:
+        ocs.runner.start(re_authorisation, ocs, session)
 
 
 @procedure(spec="RFC 6733 clause 8.5.1")

@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_asyncio import fixture as async_fixture
 
 from epc.node import ConfigError, parse_config
 from epc.ocs import Ocs, OcsConfig
 from epc.ocs.money import parse_money, show_money
-from epc.ocs.store import Books
+from epc.ocs.store import Books, Service, ServiceKey
+from epc.ocs.tariff import RatingEngine, affordable, cost, reservation
 from epc.peer.diameter import LocalIdentity
 from epc.transport.diameter import DiameterNode, PeerConfig
 from epc.transport.interface import Address
@@ -414,6 +417,23 @@ async def test_sessions_share_one_balance(lab: Lab) -> None:
     assert await money(ocs) == ("0.00", "0.00")
 
 
+async def test_money_that_a_session_gives_back_is_offered_to_those_that_had_run_out(lab: Lab) -> None:
+    ocs, pgw = await lab.ocs(accounts=[{"imsi": ALICE, "balance": "0.15"}]), await lab.pgw()
+    await pgw.begin(wants(), session="a")
+    assert service(await pgw.begin(wants(), session="b")).final_unit_indication is not None
+    await pgw.end(1, used(MB), session="a")
+    await asyncio.sleep(1)
+    [push] = pgw.pushed
+    assert isinstance(push, gy.ReAuthRequest)
+    assert push.session_id == "b"
+    again = service(await pgw.update(1, used(0, reason=ReportingReason.FORCED_REAUTHORISATION, more=True), session="b"))
+    assert again.final_unit_indication is None
+    await pgw.end(2, session="b")
+    await asyncio.sleep(1)
+    assert len(pgw.pushed) == 1
+    assert await money(ocs) == ("0.14", "0.00")
+
+
 async def test_services_of_one_request_share_one_balance(lab: Lab) -> None:
     rates = [{"name": "one", "rating_groups": [10, 11], "price_per_mb": "0.01"}]
     ocs, pgw = await lab.ocs({"rates": rates}, accounts=[{"imsi": ALICE, "balance": "0.15"}]), await lab.pgw()
@@ -619,6 +639,16 @@ def test_money_as_text(text: str, amount: int) -> None:
     assert parse_money(show_money(amount)) == amount
 
 
+@given(price=st.integers(0, 10**9), units=st.integers(0, 10**12), fraction=st.integers(0, 999_999), available=st.integers(-10**9, 10**15))
+def test_reservations_cover_what_is_used_and_are_covered_by_the_money(price: int, units: int, fraction: int, available: int) -> None:
+    charged = Service(rating_group=None, service_identifier=None, rate="r", unit="octets", price=price, fraction=fraction)
+    assert cost(charged, units)[0] <= reservation(charged, units)
+    paid = affordable(charged, available, units)
+    assert 0 <= paid <= units
+    assert reservation(charged, paid) <= max(available, 0)
+    assert paid == units or reservation(charged, paid + 1) > available
+
+
 @pytest.mark.parametrize("text", ["", "ten", "nan", "inf", "1e30", "0.0000001"])
 def test_what_is_no_money(text: str) -> None:
     with pytest.raises(ValueError, match=r"amount|decimal places"):
@@ -647,9 +677,6 @@ def test_wrong_configuration_is_explained(tariff: dict[str, Any], complaint: str
 
 
 def test_tariff_over_midnight_in_its_own_time_zone() -> None:
-    from epc.ocs.store import ServiceKey
-    from epc.ocs.tariff import RatingEngine
-
     rates = [{"name": "night", "hours": "22:00-06:00", "price_per_mb": 1}, {"name": "day", "price_per_mb": 2}]
     engine = RatingEngine(config({"time_zone": "Europe/Madrid", "rates": rates}).tariff)
 

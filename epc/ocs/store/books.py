@@ -105,7 +105,8 @@ class Books:
     def __init__(self, transaction: Transaction) -> None:
         self._fetch = transaction.fetch
         self._execute = transaction.execute
-        self.opened_sessions = 0        # less those closed, once the transaction is committed
+        self.opened_sessions = 0                    # less those closed; like the next, true once the transaction is committed
+        self.accounts_given_back: set[str] = set()  # of the sessions that were closed
 
     # accounts
 
@@ -188,6 +189,7 @@ class Books:
         """End it; its reservations are free again."""
         if session.closed_ms is None:
             self.opened_sessions -= 1
+            self.accounts_given_back.add(session.imsi)
         session.closed_ms = now_ms
         await self.update_session(session)
         await self._execute(schema.RELEASE_SERVICES, {"session_id": session.session_id})
