@@ -561,12 +561,11 @@ class DiameterPeer:
             if pending.token is token:
                 del self._pending[hop_by_hop]
 
-    def answer(self, side: Side, message: Message, request: Header) -> bytes | None:
-        """Send an answer; returns its octets, or None when the connection that the request came over is gone."""
+    def answer(self, side: Side, message: Message, request: Header) -> bytes:
+        """Send an answer, unless the connection that the request came over is gone; returns its octets for copies of the request."""
         octets = diameter.encode(message, hop_by_hop=request.hop_by_hop, end_to_end=request.end_to_end, application_id=request.application_id)
-        if self.state not in (*_OPEN_STATES, PeerState.CLOSING) or side not in self._local_addresses:
-            return None
-        self._output.append(Send(side, octets, message))
+        if self.state in (*_OPEN_STATES, PeerState.CLOSING) and side in self._local_addresses:
+            self._output.append(Send(side, octets, message))
         return octets
 
     def timer(self) -> float | None:

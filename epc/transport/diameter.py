@@ -407,7 +407,7 @@ class DiameterNode:
         octets = driver.peer.answer(side, answer, packet.header)
         driver.flush()
         served = self._served.get((getattr(packet.message, "origin_host", ""), packet.header.end_to_end))
-        if served is not None and octets is not None:
+        if served is not None:
             served.answer = octets
             for other, other_side, hop_by_hop in served.copies:
                 other.send_again(other_side, octets, hop_by_hop)

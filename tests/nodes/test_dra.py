@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -330,6 +331,50 @@ async def test_garbage_gets_an_answer_or_ends_the_connection_and_harms_nobody_el
     assert not dra.agent.pending
 
 
+async def test_mutated_answers_reach_the_origin_at_most_once(lab: Lab) -> None:
+    dra = await lab.dra(topology_hiding={}, answer_s=1.0)
+    mme, hss = await lab.raw(MME), await lab.raw(HSS)
+    chance = random.Random(21)
+    template = request_octets([frame(264, 0, 0x40, HSS.encode()), frame(268, 0, 0x40, (2001).to_bytes(4, "big")), *STRANGE], flags=0x40)
+    for number in range(300):
+        mme.send(request_octets(addressed(), hop_by_hop=number))
+        seen = await hss.next()
+        mutated = bytearray(template[:12] + seen[12:16] + template[16:])
+        for _ in range(chance.randint(1, 4)):
+            mutated[chance.randrange(12, len(mutated))] ^= 1 << chance.randrange(8)
+        hss.send(bytes(mutated))
+        await asyncio.sleep(2)
+        [octets] = mme.received                 # the answer, or 3002 for one that cannot be used
+        assert diameter.decode_header(octets).hop_by_hop == number
+        mme.received.clear()
+    assert not dra.agent.pending
+
+
+async def test_relaying_leaves_no_cyclic_garbage(lab: Lab) -> None:
+    await lab.dra()
+    mme, hss = await lab.raw(MME), await lab.raw(HSS)
+
+    async def relay(number: int) -> None:
+        mme.send(request_octets(addressed(), hop_by_hop=number))
+        seen = await hss.next()
+        hss.send(request_octets([], flags=0x40, hop_by_hop=diameter.decode_header(seen).hop_by_hop))
+        await mme.next()
+
+    await relay(0)
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(50):
+            await relay(number)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert [found for found in gc.garbage if type(found).__module__.startswith("epc.")] == []
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
+
+
 def test_values_are_replaced_in_place_and_padding_is_kept_right() -> None:
     octets = request_octets([STRANGE[0], frame(264, 0, 0x60, b"abcde"), STRANGE[1]])
     changed = rewritten(octets, (264,), lambda code, value: value + b"xy")
@@ -455,6 +500,29 @@ async def test_a_link_lost_in_mid_transaction_sends_the_request_to_the_next_peer
     assert first.header.end_to_end == second.header.end_to_end
     assert dra.metrics.value("retransmissions_total", interface="Diameter", type="PurgeUeRequest") == 1
     assert not dra.agent.pending
+
+
+async def test_a_lost_agent_is_replaced_by_its_mate(lab: Lab) -> None:
+    """The visited agent knows two agents of the home network, and the HSS is connected to both."""
+    mates = (DRA, f"dra2.{HOME}")
+    lab.reserve(*mates)
+    for mate in mates:
+        await lab.dra(mate)
+    visited = await lab.dra(VISITED_DRA, peers=mates)
+
+    async def slowly(packet: Packet) -> Message:
+        await asyncio.sleep(1.0)
+        return hss._succeed(packet)
+
+    hss = await lab.end(HSS, *mates, serve=slowly)
+    mme = await lab.end(MME, VISITED_DRA)
+    await usable(visited.diameter, 3)
+    asked = [asyncio.ensure_future(mme.ask(mme.purge())) for _ in range(10)]
+    await asyncio.sleep(0.5)
+    lab.network.cut(DRA, detection_s=0.1)
+    assert [type(answer) for answer in await asyncio.gather(*asked)] == [s6a.PurgeUeAnswer] * 10
+    assert visited.metrics.value("retransmissions_total", interface="Diameter", type="PurgeUeRequest") == 5
+    assert len(hss.packets) == 10           # it knew the second copies by Origin-Host and end-to-end identifier
 
 
 async def test_a_link_lost_with_nobody_else_there_is_told(lab: Lab) -> None:
