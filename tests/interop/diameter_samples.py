@@ -1,4 +1,4 @@
-"""Random but valid Diameter messages: base protocol, S6a and Gx, with octet strings that hold what their specifications say."""
+"""Random but valid Diameter messages: base protocol, S6a, Gx and Gy, with octet strings that hold what their specifications say."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from epc.wire.identity import Plmn
 from tests.interop.gtpv2_samples import Gtpv2Values
 
 MESSAGES = tuple(sorted(_classes.values(), key=lambda cls: (cls.__module__, cls.__name__)))
-RANGES = {"Unsigned32": (0, 0xFFFFFFFF), "Integer32": (0, 0x7FFFFFFF), "Unsigned64": (0, 0xFFFFFFFFFFFFFFFF), "Enumerated": (0, 1)}
+RANGES = {"Unsigned32": (0, 0xFFFFFFFF), "Integer32": (0, 0x7FFFFFFF), "Unsigned64": (0, 0xFFFFFFFFFFFFFFFF),
+          "Integer64": (0, 0x7FFFFFFFFFFFFFFF), "Enumerated": (0, 1)}
 SAMPLE_OF_FAILED_AVP = Avp(code=1, mandatory=True, data=b"001010123456789")        # User-Name
 
 
@@ -119,6 +120,12 @@ BY_NAME: dict[str, Callable[[DiameterValues], Any]] = {
     "visited_network_identifier": lambda v: b"mnc001.mcc001.3gppnetwork.org",
     "apn_oi_replacement": lambda v: "mnc001.mcc001.gprs",
     "tgpp_rat_type": lambda v: b"\x06",
+    "tgpp_charging_id": lambda v: v.octets(4),
+    "tgpp_nsapi": lambda v: b"5",
+    "tgpp_selection_mode": lambda v: "0",
+    "tgpp_imsi_mcc_mnc": DiameterValues.plmn,
+    "tgpp_ggsn_mcc_mnc": DiameterValues.plmn,
+    "restriction_filter_rule": DiameterValues.flow_description,
     "tgpp_sgsn_mcc_mnc": DiameterValues.plmn,
     "tgpp_sgsn_address": lambda v: v.octets(4),
     "tgpp_user_location_info": DiameterValues.user_location,

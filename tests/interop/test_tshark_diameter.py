@@ -1,4 +1,4 @@
-"""Diameter (base protocol, S6a, Gx) by tshark: every command with every AVP; names of AVPs, numbers and flags; values."""
+"""Diameter (base protocol, S6a, Gx, Gy) by tshark: every command with every AVP; names of AVPs, numbers and flags; values."""
 
 from __future__ import annotations
 
@@ -98,6 +98,8 @@ IN_OTHER_WORDS = {
     "UE_IP_ADDRESS_RELEASE": "Unknown",
     "TEMPORARILY_INACTIVE": "TEMPORARY_INACTIVE",
     "MISSING_FLOW_INFORMATION": "MISSING_FLOW_DESCRIPTION",
+    "NON_IP": "Unknown",                                # PDP type of TS 29.061 release 13, likewise
+    "TWAN": "Unknown",                                  # Serving-Node-Type of TS 32.299 release 11, likewise
     "RESERVED": "NETWORK_DETERMINED_NOT_REACHABLE",     # User-State 5 before release 12
 }
 
