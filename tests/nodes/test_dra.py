@@ -150,13 +150,13 @@ class Lab:
         self.dras: dict[str, Dra] = {}
         self._stops: list[Callable[[], Awaitable[None]]] = []
 
-    async def dra(self, host: str = DRA, *, peers: tuple[str, ...] = (), default: str = "", **more: Any) -> Dra:
-        """An agent that connects to ``peers``, of which ``default`` is the default route."""
+    async def dra(self, host: str = DRA, *, peers: tuple[str, ...] = (), default: str = "", carrier: str = "tcp", **more: Any) -> Dra:
+        """An agent that connects to ``peers`` over ``carrier``; of these ``default`` is the default route. It listens on both carriers."""
         address = self.addresses.setdefault(host, Address(f"10.1.0.{len(self.addresses) + 1}", 3868))
         config = parse_config({
             "name": host, "origin_host": host, "origin_realm": realm_of(host),
-            "diameter": {"listen": [{"host": address.host}], "peers": [
-                {"host": self.addresses[peer].host, "identity": peer, "default_route": peer == default} for peer in peers]},
+            "diameter": {"listen": [{"host": address.host}, {"host": address.host, "carrier": "sctp"}], "peers": [
+                {"host": self.addresses[peer].host, "identity": peer, "default_route": peer == default, "carrier": carrier} for peer in peers]},
             **more}, DraConfig, source="test")
         dra = self.dras[host] = Dra(config, self.network.transport(host, host=address.host), clock=lambda: 1.7e9, entropy=random.Random(host))
         await dra.start()
@@ -409,6 +409,16 @@ async def test_a_route_for_the_application_goes_before_one_for_all(lab: Lab) -> 
                                   cc_request_type=gx.CcRequestType.INITIAL_REQUEST, cc_request_number=0)
     assert await pgw.result(ccr) == ResultCode.DIAMETER_SUCCESS
     assert [type(packet.message) for packet in hss.packets + pcrf.packets] == [s6a.PurgeUeRequest, gx.CreditControlRequest]
+
+
+async def test_agents_may_speak_sctp_to_one_another(lab: Lab) -> None:
+    lab.reserve(DRA)
+    visited = await lab.dra(VISITED_DRA, peers=(DRA,), default=DRA, carrier="sctp")
+    await lab.dra()
+    await lab.end(HSS)
+    mme = await lab.end(MME, VISITED_DRA)
+    await usable(visited.diameter, 2)
+    assert await mme.result(mme.purge()) == ResultCode.DIAMETER_SUCCESS
 
 
 async def test_what_is_for_nobody_here_takes_the_default_route_but_the_own_realm_does_not(lab: Lab) -> None:
