@@ -110,8 +110,8 @@ class IpLink(Protocol):
         """A packet leaves the forwarder. Never blocks; may drop."""
 
 
-class Forwarder(Protocol):
-    """A user-plane function: SGW-U, PGW-U, or the user plane of an eNodeB.
+class UserPlane(Protocol):
+    """What a control plane asks of its user plane, be that in this process or behind PFCP.
 
     It runs on the event loop. ``on_event`` is called on the loop, never from inside ``install``, ``modify`` or ``remove``.
     """
@@ -141,6 +141,13 @@ class Forwarder(Protocol):
 
     def statistics(self) -> Statistics: ...
 
+    async def close(self) -> None:
+        """Stop; links stay open, they belong to whoever made them."""
+
+
+class Forwarder(UserPlane, Protocol):
+    """A user-plane function: SGW-U, PGW-U, or the user plane of an eNodeB."""
+
     def connect(self, network_instance: str, link: IpLink) -> None:
         """Join a plain IP link: an APN's SGi, or one UE's TUN. Rules may name it before it is there; packets are then dropped."""
 
@@ -148,6 +155,3 @@ class Forwarder(Protocol):
 
     async def echo(self, interface: Interface, peer: str, *, timeout_s: float = 3.0, attempts: int = 3) -> float:
         """GTP-U Echo to a peer (TS 29.281 clause 7.2.1): the round-trip time in seconds, or ``TimeoutError``."""
-
-    async def close(self) -> None:
-        """Close the ports; links stay open, they belong to whoever made them."""
