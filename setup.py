@@ -48,7 +48,8 @@ def bpf_program() -> None:
     if not script.exists():
         return
     specification = importlib.util.spec_from_file_location("build_bpf", script)
-    assert specification is not None and specification.loader is not None
+    assert specification is not None
+    assert specification.loader is not None
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     module.build()
