@@ -158,7 +158,8 @@ class World:
         """Start the node anew, at its old addresses and without memory."""
         entry = next(entry for entry in self.lab.topology.nodes if entry.name == name)
         network = self.lab.network
-        node = node_class(entry.kind)(entry.config, network._transport_for(entry), clock=network._clock, entropy=random.Random(name))
+        chance = random.Random(f"{name} at {self.now()}")       # another one each time, or a restarted MME would give the same M-TMSIs again
+        node = node_class(entry.kind)(entry.config, network._transport_for(entry), clock=network._clock, entropy=chance)
         network.nodes[name] = node
         await node.start()
         await network.ready(60)
