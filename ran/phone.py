@@ -29,6 +29,11 @@ class Phone:
     def imsi(self) -> str:
         return self.ue.sim.imsi
 
+    @property
+    def lives_in(self) -> str:
+        """Where the phone's programs run and why there, in words; settled by the first :meth:`host`."""
+        return self._hosts.reason
+
     async def host(self) -> IpHost:
         """The phone's IP host; raises ``ConnectionError`` while it has no address."""
         address = self.ue.ip

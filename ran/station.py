@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Literal
 
@@ -18,7 +18,7 @@ from epc.wire.identity import Plmn
 from ran.enb import Enb, EnbConfig
 from ran.enb.radio import Cell
 from ran.phone import Phone
-from ran.ue import Ue, UeConfig
+from ran.ue import ProcedureRunning, Result, Ue, UeConfig
 
 
 class StoredGuti(Section):
@@ -63,6 +63,7 @@ class Station(Enb):
         self._hosts: Hosts = InProcessHosts() if self.config.phone_hosts == "in_process" else _HostsOnDemand(HostKind(self.config.phone_hosts))
         self.phones = {}
         await super().start()
+        self.metrics.gauge("registered_ues", "Phones in EMM-REGISTERED", lambda: sum(phone.ue.registered for phone in self.phones.values()))
         for entry in self.config.phones:
             for ue in Ue.from_config(entry, self.runner):
                 if entry.guti is not None:
@@ -97,11 +98,11 @@ class Station(Enb):
 
     async def _attach(self, imsi: str, apn: str = "") -> object:
         ue = self.phone(imsi).ue
-        result = await ue.attach(apn or None, max_attempts=1)
+        result = await _possible(ue.attach(apn or None, max_attempts=1))
         return {"success": result.success, "ip": str(ue.ip or ""), "result": str(result), "attempts": result.attempts}
 
     async def _detach(self, imsi: str, switch_off: str = "no") -> object:
-        result = await self.phone(imsi).ue.detach(switch_off=switch_off in ("yes", "true", "1"))
+        result = await _possible(self.phone(imsi).ue.detach(switch_off=switch_off in ("yes", "true", "1")))
         return {"success": result.success}
 
     async def _ping(self, imsi: str, destination: str, count: str = "3") -> object:
@@ -123,6 +124,13 @@ class Station(Enb):
         phone.ue.lose_radio()
         await asyncio.sleep(0)
         return {"connected": phone.ue.connected}
+
+
+async def _possible(asked: Awaitable[Result]) -> Result:
+    try:
+        return await asked
+    except ProcedureRunning as error:
+        raise ValueError(str(error)) from None
 
 
 def _ipv4(text: str) -> str:

@@ -120,7 +120,8 @@ class Processes:
                         raise StartFailed(f"{name} ended with status {self._children[name].returncode}:\n{self.log_tail(name)}")
                     with contextlib.suppress(aiohttp.ClientError, TimeoutError):
                         async with session.get(f"http://{node.admin}/readyz") as answer:
-                            if answer.status == 200:
+                            # Who answers may be another program's node at the same address, while ours has yet to find that out.
+                            if answer.status == 200 and (await answer.json())["pid"] == node.pid:
                                 del waiting[name]
                 if waiting and loop.time() > end:
                     tails = "\n".join(f"--- {name}\n{self.log_tail(name)}" for name in waiting)

@@ -13,6 +13,7 @@ async def attach(lab: Lab) -> None:
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib.util
 import sys
 import time
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from epc.dataplane.ip_endpoint import udp_exchange
+from epc.dataplane.ip_endpoint import IpHost, udp_exchange
 from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
 from epc.lab.ladder import LadderEvent, LadderObserver
 from epc.lab.nas_reader import NasKeys, NasReader
@@ -30,6 +31,7 @@ from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
 from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError, Node
+from epc.pgw import Pgw
 from epc.procedure import stopwatch
 from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, TappedPacket, Transport
@@ -113,6 +115,7 @@ class Lab:
         self.network = Network(topology, lambda entry: transport_for(entry, self._tap))
         self.say = say
         self._phones_used: dict[str, Phone] = {}
+        self._phones_live_in = ""
 
     # life
 
@@ -122,7 +125,8 @@ class Lab:
         except NotReady as error:
             raise ScenarioFailed(str(error)) from None
         except OSError as error:
-            raise ScenarioFailed(f"a node could not be started: {error}") from error
+            hint = "; does another lab run here? `epclab lab down` ends one that was started with --detach" if error.errno == errno.EADDRINUSE else ""
+            raise ScenarioFailed(f"a node could not be started: {error}{hint}") from error
 
     async def stop(self) -> None:
         await self.network.stop()
@@ -182,13 +186,21 @@ class Lab:
         row.tunnels = tunnel_rows(phone.imsi, self.network, self.observer)
         self._phones_used[phone.imsi] = phone
 
-    async def ping(self, phone: Phone, destination: str, *, count: int = 3) -> None:
+    async def _host(self, phone: Phone) -> IpHost:
+        """Where the phone's programs run; said once."""
         host = await phone.host()
+        if phone.lives_in != self._phones_live_in:
+            self._phones_live_in = phone.lives_in
+            self.say(f"phones' programs: {phone.lives_in}")
+        return host
+
+    async def ping(self, phone: Phone, destination: str, *, count: int = 3) -> None:
+        host = await self._host(phone)
         result = await host.ping(destination, count=count)
         self.check(result.received == count, f"ping from {phone.ue.ip} to {destination}: {result}")
 
     async def exchange_udp(self, phone: Phone, destination: str, port: int, payload: bytes) -> None:
-        host = await phone.host()
+        host = await self._host(phone)
         try:
             answer = await udp_exchange(host, destination, port, payload)
         except TimeoutError:
@@ -241,6 +253,9 @@ async def run_scenario(
         try:
             await lab.start()
             say(f"{len(lab.network.nodes)} nodes up: {', '.join(lab.network.nodes)}")
+            for pgw in lab.network.of_kind("pgw"):
+                if isinstance(pgw, Pgw) and pgw.servers_live_in:
+                    say(f"servers on SGi: {pgw.servers_live_in}")
             await chosen.run(lab)
             await lab.settled()
             lab.check_invariants()

@@ -6,6 +6,7 @@ GET /metrics /healthz /readyz, GET /state and /state/VIEW, POST /command/NAME wi
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
@@ -68,7 +69,7 @@ class AdminServer:
 
     async def _ready(self, _: web.Request) -> web.Response:
         ready = self._node.started_at is not None and self._node.is_ready()
-        return _json({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
+        return _json({"status": "ready" if ready else "not ready", "pid": os.getpid()}, 200 if ready else 503)
 
     def _all_views(self) -> dict[str, Any]:
         node = self._node

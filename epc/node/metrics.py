@@ -22,6 +22,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _BUCKET_NAMES = [*map(floatToGoString, _BUCKETS), "+Inf"]
 
+# What 3GPP calls the most interesting of a node's procedures: TS 32.426 clause 4.1.1 for the MME, TS 32.425 clause 4.2.1 for the eNodeB.
+_MEASUREMENTS = {
+    "mme": ("; attach: MM.EpsAttachAtt", "; attach: MM.EpsAttachSucc", "; attach: MM.EpsAttachFail"),
+    "enb": ("; initial_context_setup: ERAB.EstabInitAttNbr", "; initial_context_setup: ERAB.EstabInitSuccNbr",
+            "; initial_context_setup: ERAB.EstabInitFailNbr"),
+}
+
 
 class _Counts(Collector):
     """A counter for each combination of label values that has occurred."""
@@ -117,10 +124,10 @@ class NodeMetrics:
         def durations(what: str, help: str, *labels: str) -> _Durations:
             return _Durations(f"epc_{kind}_{what}_seconds", help, labels, self.registry)
 
-        self._attempts = counts("procedure_attempts", "Procedures started (TS 32.426: attempted ...)", "procedure")
-        self._successes = counts("procedure_successes", "Procedures that succeeded (TS 32.426: successful ...)", "procedure")
-        self._failures = counts(
-            "procedure_failures", "Procedures that failed, by outcome and cause (TS 32.426: failed ...)", "procedure", "result", "cause")
+        attempted, succeeded, failed = _MEASUREMENTS.get(kind, ("", "", ""))
+        self._attempts = counts("procedure_attempts", f"Procedures started{attempted}", "procedure")
+        self._successes = counts("procedure_successes", f"Procedures that succeeded{succeeded}", "procedure")
+        self._failures = counts("procedure_failures", f"Procedures that failed, by outcome and cause{failed}", "procedure", "result", "cause")
         self._duration = durations("procedure_duration", "Duration of procedures", "procedure")
         self._step_duration = durations("step_duration", "Duration of the numbered steps of procedures", "procedure", "step")
         self._messages = counts("messages", "Messages by reference point, direction and type", "interface", "direction", "type")

@@ -13,7 +13,7 @@ import structlog
 from epc.node.config import NodeConfig
 from epc.node.metrics import NodeMetrics
 from epc.node.state import AssociatedPeer
-from epc.node.tunnel import TunnelEnd
+from epc.node.tunnel import TUNNELS, TunnelEnd
 from epc.procedure import Runner
 from epc.transport.interface import Transport
 
@@ -98,4 +98,6 @@ class Node(Generic[C]):
         return found
 
     def _count_tunnels(self) -> Mapping[tuple[str, ...], float]:
-        return Counter((end.label,) for end in self.tunnels() if end.own)
+        found: Counter[tuple[str, ...]] = Counter({(tunnel.label,): 0 for tunnel in TUNNELS if tunnel.allocated_by == self.kind})
+        found.update((end.label,) for end in self.tunnels() if end.own)
+        return found

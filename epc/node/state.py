@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
+from epc.dataplane.forwarder import Forwarder
 from epc.node.config import NodeConfig
 from epc.node.diameter import DiameterPatience
+from epc.node.metrics import NodeMetrics
 from epc.transport.diameter import DiameterNode
 from epc.transport.gtpc import GtpcEndpoint
 
@@ -33,6 +35,19 @@ def gtp_paths(interface: str, endpoint: GtpcEndpoint) -> Iterator[AssociatedPeer
     for path in endpoint.machine.describe_paths():
         host, is_up = str(path["peer"]), bool(path["up"])
         yield AssociatedPeer(interface=interface, peer=host, address=host, state="up" if is_up else "down", is_up=is_up)
+
+
+def count_user_plane(metrics: NodeMetrics, forwarder: Forwarder) -> None:
+    """Packets, octets and drops of a forwarder among the node's metrics."""
+
+    def usage(what: str) -> dict[tuple[str, ...], float]:
+        now = asdict(forwarder.statistics().usage)
+        return {(direction,): now[f"{direction}_{what}"] for direction in ("uplink", "downlink")}
+
+    metrics.counters("user_plane_packets", "User packets forwarded", ("direction",), lambda: usage("packets"))
+    metrics.counters("user_plane_octets", "Octets of user packets forwarded", ("direction",), lambda: usage("octets"))
+    metrics.counters("user_plane_drops", "User packets dropped", ("reason",),
+                     lambda: {(reason.value,): count for reason, count in forwarder.statistics().drops.items()})
 
 
 def configured_timers(config: NodeConfig) -> list[dict[str, object]]:

@@ -12,7 +12,7 @@ from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
-from epc.node.state import AssociatedPeer, diameter_peers, gtp_paths
+from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp_paths
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
@@ -67,6 +67,7 @@ class Pgw(Node[PgwConfig]):
             self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), first_teid=self.entropy.getrandbits(32) or 1
         )
         self.forwarder.on_event = self._on_user_plane
+        count_user_plane(self.metrics, self.forwarder)
         await self._open_sgi()
         await self._connect_gx()
         await self.s5.open()
@@ -116,6 +117,11 @@ class Pgw(Node[PgwConfig]):
     def sgi_server(self) -> str | None:
         """Where a phone finds a host that answers."""
         return str(self._sgi[0].server.address.ip) if self._sgi else None
+
+    @property
+    def servers_live_in(self) -> str:
+        """Where the servers on SGi run and why there, in words; empty: there are none."""
+        return "" if self._hosts is None else self._hosts.reason
 
     # contexts
 

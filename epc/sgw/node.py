@@ -9,7 +9,7 @@ from epc.dataplane.rules import FTeid, SessionChange
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
-from epc.node.state import AssociatedPeer, gtp_paths
+from epc.node.state import AssociatedPeer, count_user_plane, gtp_paths
 from epc.peer.gtpc import COMMAND_BIT, PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
 from epc.procedure import Collision, Procedure, Reject, Slot, table
@@ -77,6 +77,7 @@ class Sgw(Node[SgwConfig]):
             buffer_packets=config.buffer_packets, first_teid=self.entropy.getrandbits(32) or 1,
         )
         self.forwarder.on_event = self._on_user_plane
+        count_user_plane(self.metrics, self.forwarder)
         self.metrics.gauge("ues", "UEs with at least one PDN connection", lambda: len(self.ues))
         self.metrics.gauge("pdn_connections", "PDN connections (TS 32.426: sessions)", lambda: len(self.connections))
         self.metrics.gauge("bearers", "EPS bearers", lambda: sum(len(each.bearers) for each in self.connections.values()))

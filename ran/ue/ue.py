@@ -108,7 +108,7 @@ class Ue:
         self.pdn_type = pdn_type
         self.capability = capability
         self.behaviour = behaviour
-        self.runner = runner or Runner()
+        self.runner = Runner() if runner is None else runner         # an idle one is false
         self.log: structlog.typing.FilteringBoundLogger = structlog.get_logger("ran.ue").bind(imsi=sim.imsi)
         self.on_event: Callable[[Ue, str, Mapping[str, object]], None] | None = None
         self.on_ip_packet: Callable[[Ebi, bytes], None] | None = None

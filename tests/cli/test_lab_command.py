@@ -29,11 +29,12 @@ def epclab(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def topology(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The attach topology on addresses and admin ports of its own, so that a lab which runs already is no obstacle."""
-    text = (ROOT / "scenarios" / "attach.yaml").read_text().replace("127.0.0.", "127.0.77.")
+    """The attach topology on addresses of its own, so that a lab which runs already is no obstacle."""
+    own = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}."
+    text = (ROOT / "scenarios" / "attach.yaml").read_text().replace("127.0.0.", own)
     data = yaml.safe_load(text)
     for node in data["nodes"].values():
-        node["admin"]["port"] += 7700
+        node["admin"]["host"] = f"{own}1"
     data["nodes"]["pgw1"]["sgi_hosts"] = data["nodes"]["enb1"]["phone_hosts"] = "in_process"
     file = tmp_path_factory.mktemp("topology") / "attach.yaml"
     file.write_text(yaml.safe_dump(data, sort_keys=False))
@@ -62,10 +63,11 @@ def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
     return not any(map(runs_epclab, pids))
 
 
-def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], tmp_path: Path) -> None:
+def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], topology: Path, tmp_path: Path) -> None:
     pids = [node.pid for node in read_state(tmp_path).values()]
     assert len(pids) == 6
-    assert all(word in epclab("lab", "status", *lab).stdout for word in KINDS)
+    status = epclab("lab", "status", *lab)
+    assert all(word in status.stdout for word in KINDS), status.stdout + status.stderr
     assert ctl(lab, "enb1", "attach", IMSI)["success"]
     assert ctl(lab, "enb1", "ping", IMSI, "destination=10.200.0.1")["received"] == 3
     for name, kind in KINDS.items():
@@ -87,6 +89,9 @@ def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], t
     unknown = epclab("ctl", "enb1", "fly", *lab)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("epclab: enb1 has no 'fly'; views: associations cells ")
+    elsewhere = epclab("lab", "up", str(topology), "--dir", str(tmp_path / "second"), "--patience", "10")
+    assert elsewhere.returncode == 1
+    assert "address already in use" in elsewhere.stderr, "nodes that answer there are not those just started"
     assert epclab("lab", "up", "nothing.yaml", *lab).stderr.startswith("epclab: a lab already runs from")
     assert epclab("lab", "down", *lab).stdout == "stopped\n"
     assert not any(map(runs_epclab, pids))
