@@ -58,22 +58,29 @@ class RuleFailure(RuleError):
         self.failed_rule_id = FailedRuleId(type=rule_type, id=rule_id)
 
 
+class InexpressibleChange(RuleError):
+    """A change that a Session Modification Request cannot say; a new session with the rules as they shall be can."""
+
+
 # --- from the forwarder's rules to PFCP ---------------------------------------------------------------------------------------
 
 
-def establishment(session: Session, *, node_id: NodeIdentity, host: str) -> pfcp.SessionEstablishmentRequest:
-    """Our end of the PFCP session has the session's id as SEID, and is at ``host``."""
+def establishment(
+    session: Session, *, node_id: NodeIdentity, host: str, usage_period_s: int | None = None
+) -> pfcp.SessionEstablishmentRequest:
+    """Our end of the PFCP session has the session's id as SEID, and is at ``host``. URRs report each ``usage_period_s``, if that is given."""
     return pfcp.SessionEstablishmentRequest(
         node_id=node_id, cp_fseid=Fseid.at(session.id, host), create_pdrs=tuple([_create_pdr(pdr) for pdr in session.pdrs]),
-        create_fars=tuple([_create_far(far) for far in session.fars]), create_urrs=tuple([_create_urr(urr) for urr in session.urrs]),
+        create_fars=tuple([_create_far(far) for far in session.fars]), create_urrs=tuple([_create_urr(urr, usage_period_s) for urr in session.urrs]),
         create_qers=tuple([_create_qer(qer) for qer in session.qers]), pdn_type=pfcp.PdnType.IPV4,
     )
 
 
-def modification(former: Session, change: SessionChange) -> pfcp.SessionModificationRequest | None:
+def modification(former: Session, change: SessionChange, *, usage_period_s: int | None = None) -> pfcp.SessionModificationRequest | None:
     """What of ``change`` is new to a session with the rules ``former``; ``None`` when nothing is.
 
     A FAR that buffers is always told again: that is how its next packet is announced anew; and so is a URR, whose quota is granted anew.
+    Raises :class:`InexpressibleChange` for what updates cannot say, since what is absent from them stays as it is.
     """
     pdrs, fars, qers, urrs = _by_id(former.pdrs), _by_id(former.fars), _by_id(former.qers), _by_id(former.urrs)
     message = pfcp.SessionModificationRequest(
@@ -83,15 +90,15 @@ def modification(former: Session, change: SessionChange) -> pfcp.SessionModifica
         remove_qers=tuple([pfcp.RemoveQer(qer_id=rule_id) for rule_id in change.remove_qers]),
         create_pdrs=tuple([_create_pdr(pdr) for pdr in change.pdrs if pdr.id not in pdrs]),
         create_fars=tuple([_create_far(far) for far in change.fars if far.id not in fars]),
-        create_urrs=tuple([_create_urr(urr) for urr in change.urrs if urr.id not in urrs]),
+        create_urrs=tuple([_create_urr(urr, usage_period_s) for urr in change.urrs if urr.id not in urrs]),
         create_qers=tuple([_create_qer(qer) for qer in change.qers if qer.id not in qers]),
         update_pdrs=tuple([_update_pdr(pdrs[pdr.id], pdr) for pdr in change.pdrs if pdr.id in pdrs and pdr != pdrs[pdr.id]]),
         update_fars=tuple([
-            _update_far(far, end_marker=far.id in change.end_markers) for far in change.fars
+            _update_far(fars[far.id], far, end_marker=far.id in change.end_markers) for far in change.fars
             if far.id in fars and (far != fars[far.id] or ApplyAction.BUFFER in far.apply_action)
         ]),
         update_urrs=tuple([
-            _update_urr(urr) for urr in change.urrs if urr.id in urrs and (urr != urrs[urr.id] or urr.volume_quota_octets is not None)
+            _update_urr(urr, usage_period_s) for urr in change.urrs if urr.id in urrs and (urr != urrs[urr.id] or urr.volume_quota_octets is not None)
         ]),
         update_qers=tuple([_update_qer(qer) for qer in change.qers if qer.id in qers and qer != qers[qer.id]]),
     )
@@ -123,9 +130,8 @@ def _create_pdr(pdr: Pdr) -> pfcp.CreatePdr:
 
 
 def _update_pdr(former: Pdr, pdr: Pdr) -> pfcp.UpdatePdr:
-    """Nothing says that a PDR has no QER or URR any more: what is absent stays."""
-    if (former.qer_ids and not pdr.qer_ids) or (former.urr_ids and not pdr.urr_ids):
-        raise RuleError(f"PDR {pdr.id} cannot lose all its QERs or URRs in one update")
+    if (former.qer_ids and not pdr.qer_ids) or (former.urr_ids and not pdr.urr_ids) or (former.local_f_teid is not None and pdr.local_f_teid is None):
+        raise InexpressibleChange(f"PDR {pdr.id} cannot lose its tunnel, all its QERs or all its URRs in an update")
     same_packets = replace(former, far_id=pdr.far_id, qer_ids=pdr.qer_ids, urr_ids=pdr.urr_ids, precedence=pdr.precedence) == pdr
     return pfcp.UpdatePdr(
         pdr_id=pdr.id, precedence=min(pdr.precedence, _HIGHEST_PRECEDENCE) if pdr.precedence != former.precedence else None,
@@ -196,7 +202,9 @@ def _create_far(far: Far) -> pfcp.CreateFar:
     return pfcp.CreateFar(far_id=far.id, apply_action=_apply_action(far), forwarding_parameters=parameters)
 
 
-def _update_far(far: Far, *, end_marker: bool) -> pfcp.UpdateFar:
+def _update_far(former: Far, far: Far, *, end_marker: bool) -> pfcp.UpdateFar:
+    if former.outer_header_creation is not None and far.outer_header_creation is None and ApplyAction.FORWARD in far.apply_action:
+        raise InexpressibleChange(f"FAR {far.id} cannot lose its tunnel in an update")
     parameters = None
     if ApplyAction.FORWARD in far.apply_action:
         parameters = pfcp.UpdateForwardingParameters(
@@ -246,20 +254,24 @@ def _update_qer(qer: Qer) -> pfcp.UpdateQer:
     )
 
 
-def _create_urr(urr: Urr) -> pfcp.CreateUrr:
-    triggers, quota = _quota(urr)
-    return pfcp.CreateUrr(urr_id=urr.id, measurement_method=pfcp.MeasurementMethod.VOLUM, reporting_triggers=triggers, volume_quota=quota)
+def _create_urr(urr: Urr, period_s: int | None) -> pfcp.CreateUrr:
+    return pfcp.CreateUrr(
+        urr_id=urr.id, measurement_method=pfcp.MeasurementMethod.VOLUM, reporting_triggers=_triggers(urr, period_s), measurement_period_s=period_s,
+        volume_quota=_quota(urr),
+    )
 
 
-def _update_urr(urr: Urr) -> pfcp.UpdateUrr:
-    triggers, quota = _quota(urr)
-    return pfcp.UpdateUrr(urr_id=urr.id, reporting_triggers=triggers, volume_quota=quota)
+def _update_urr(urr: Urr, period_s: int | None) -> pfcp.UpdateUrr:
+    return pfcp.UpdateUrr(urr_id=urr.id, reporting_triggers=_triggers(urr, period_s), volume_quota=_quota(urr))
 
 
-def _quota(urr: Urr) -> tuple[pfcp.ReportingTriggers, pfcp.Volume | None]:
-    if urr.volume_quota_octets is None:
-        return pfcp.ReportingTriggers(0), None
-    return pfcp.ReportingTriggers.VOLQU, pfcp.Volume(total_octets=urr.volume_quota_octets)
+def _triggers(urr: Urr, period_s: int | None) -> pfcp.ReportingTriggers:
+    triggers = pfcp.ReportingTriggers(0) if period_s is None else pfcp.ReportingTriggers.PERIO
+    return triggers if urr.volume_quota_octets is None else triggers | pfcp.ReportingTriggers.VOLQU
+
+
+def _quota(urr: Urr) -> pfcp.Volume | None:
+    return None if urr.volume_quota_octets is None else pfcp.Volume(total_octets=urr.volume_quota_octets)
 
 
 def _by_id(rules: Iterable[_Rule]) -> dict[int, _Rule]:

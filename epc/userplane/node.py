@@ -205,8 +205,11 @@ class UserPlaneNode(Node[C]):
             lost = ErrorIndicationReport(remote_fteids=(Fteid.at(event.tunnel.teid, event.tunnel.address),))
             self._send(session, SessionReportRequest(report_type=ReportType.ERIR, error_indication_report=lost))
         else:
-            usage = self.forwarder.usage(session.seid)[event.urr_id]
-            used_up = self.report(UsageReport, session, event.urr_id, UsageReportTrigger.VOLQU, usage)
+            self._loop.call_soon(self._report_quota, session, event.urr_id)     # the packet that used it up is yet to be counted
+
+    def _report_quota(self, session: UpSession, urr_id: int) -> None:
+        if self.is_established(session) and urr_id in session.rules.urrs:
+            used_up = self.report(UsageReport, session, urr_id, UsageReportTrigger.VOLQU, self.forwarder.usage(session.seid)[urr_id])
             self._send(session, SessionReportRequest(report_type=ReportType.USAR, usage_reports=(used_up,)))
 
     def _send(self, session: UpSession, report: SessionReportRequest) -> None:

@@ -1,0 +1,337 @@
+"""A user plane that is somewhere else: the same rules, sent as PFCP to an SGW-U or PGW-U (TS 23.214 clause 5, TS 29.244 clause 6.3).
+
+``install``, ``modify`` and ``remove`` return at once; what they ask for is sent in order, one request of a session at a time, and
+:meth:`PfcpForwarder.confirmed` waits until the user-plane function has done it. F-TEIDs are allocated here, at the function's addresses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, QuotaReached, Statistics
+from epc.dataplane.pfcp_rules import InexpressibleChange, changed, establishment, far_with_tunnel, modification, tunnel_of
+from epc.dataplane.rules import FTeid, Interface, RuleError, Session, SessionChange, Usage
+from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
+from epc.peer.timer import TimerExpired
+from epc.transport.gtpc import MessageObserver
+from epc.transport.interface import Address, Transport
+from epc.transport.pfcp import PfcpEndpoint
+from epc.wire.errors import WireError
+from epc.wire.pfcp import (
+    REPLY_TO,
+    CauseValue,
+    Message,
+    MessageType,
+    NodeReportRequest,
+    NodeReportResponse,
+    SessionDeletionRequest,
+    SessionDeletionResponse,
+    SessionEstablishmentRequest,
+    SessionEstablishmentResponse,
+    SessionModificationResponse,
+    SessionReportRequest,
+    SessionReportResponse,
+    UsageReportAtModification,
+    UsageReportTrigger,
+    rejection,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class _Remote:
+    """A session over there."""
+
+    session: Session                    # its rules when all that is pending is done
+    up_seid: int = 0                    # allocated by the user-plane function; 0: it has no such session
+    pending: deque[Message] = field(default_factory=deque)
+    worker: asyncio.Task[None] | None = None
+    failure: RuleError | None = None    # of what nobody has asked about yet
+    is_unsure: bool = False             # a modification failed: the rules over there may be others
+    usage: dict[int, Usage] = field(default_factory=dict)       # as far as it was reported
+
+
+class PfcpForwarder:
+    """A :class:`~epc.dataplane.forwarder.UserPlane` behind PFCP. Make one with :meth:`open`."""
+
+    def __init__(
+        self, transport: Transport, local: Address, peer: Address, *, interface: str, tunnels: Mapping[Interface, str], recovery_time_stamp_ntp: int,
+        timers: PfcpTimers, observer: MessageObserver | None, first_teid: int, first_sequence: int, usage_period_s: int | None,
+    ) -> None:
+        self.on_event: Callable[[Event], None] = _no_event
+        self.endpoint = PfcpEndpoint(
+            transport, local, LocalEntity(node_id=ip_address(local.host), recovery_time_stamp_ntp=recovery_time_stamp_ntp), interface=interface,
+            on_request=self._on_request, on_event=self._on_association, timers=timers, observer=observer, remote_seid=self._remote_seid,
+            first_sequence=first_sequence,
+        )
+        self._peer = peer
+        self._tunnels = dict(tunnels)
+        self._next_teid = first_teid
+        self._in_use: set[FTeid] = set()
+        self._sessions: dict[int, _Remote] = {}
+        self._leaving: set[_Remote] = set()             # removed here, and not yet over there
+        self._usage_period_s = usage_period_s
+        self._retired = Usage()
+        self._error_indications = 0
+
+    @classmethod
+    async def open(
+        cls, transport: Transport, local: Address, peer: Address, *, interface: str, tunnels: Mapping[Interface, str], recovery_time_stamp_ntp: int,
+        timers: PfcpTimers | None = None, observer: MessageObserver | None = None, first_teid: int = 1, first_sequence: int = 0,
+        usage_period_s: int | None = None,
+    ) -> PfcpForwarder:
+        """Open the endpoint and begin to set up the association, on ``interface`` "Sxa" or "Sxb".
+
+        ``tunnels`` are the function's GTP-U addresses; TEIDs count up from ``first_teid``. The function reports usage each ``usage_period_s``.
+        """
+        forwarder = cls(
+            transport, local, peer, interface=interface, tunnels=tunnels, recovery_time_stamp_ntp=recovery_time_stamp_ntp,
+            timers=timers or PfcpTimers(), observer=observer, first_teid=first_teid, first_sequence=first_sequence, usage_period_s=usage_period_s,
+        )
+        await forwarder.endpoint.open()
+        forwarder.endpoint.associate(peer)
+        return forwarder
+
+    async def close(self) -> None:
+        """Release the association, with which the sessions over there end."""
+        await self.endpoint.close()
+        workers = [remote.worker for remote in (*self._sessions.values(), *self._leaving) if remote.worker is not None]
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+
+    @property
+    def is_associated(self) -> bool:
+        return self.endpoint.machine.association_with(self._peer.host) is not None
+
+    # What the control plane asks for
+
+    def allocate_f_teid(self, interface: Interface) -> FTeid:
+        """At the function's address on that side, within the range of TEIDs that it has announced (TS 29.244 clause 5.5.2)."""
+        address = self._tunnels.get(interface)
+        if address is None:
+            raise RuleError(f"no GTP-U address on side {interface.name}")
+        ours, theirs = self._teid_range(address)
+        while True:
+            end = FTeid(teid=theirs | self._next_teid & ours, address=address)
+            self._next_teid = (self._next_teid + 1) & 0xFFFFFFFF
+            if end.teid and end not in self._in_use:
+                return end
+
+    def _teid_range(self, address: str) -> tuple[int, int]:
+        """The bits of a TEID that we may choose, and the others as they must be."""
+        association = self.endpoint.machine.association_with(self._peer.host)
+        for resource in () if association is None else association.user_plane_ip_resources:
+            if address in (str(resource.ipv4), str(resource.ipv6)):
+                ours = 0xFFFFFFFF >> resource.teid_range_bits
+                return ours, resource.teid_range << 24 & ~ours
+        return 0xFFFFFFFF, 0
+
+    def install(self, session: Session) -> None:
+        if session.id in self._sessions:
+            raise RuleError(f"session {session.id} exists")
+        remote = self._sessions[session.id] = _Remote(session, usage={urr.id: Usage() for urr in session.urrs})
+        self._in_use |= _ends(session)
+        self._push(remote, self._establishment(session))
+
+    def modify(self, session_id: int, change: SessionChange) -> None:
+        remote = self._found(session_id)
+        former, remote.session = remote.session, changed(remote.session, change)
+        self._in_use -= _ends(former)
+        self._in_use |= _ends(remote.session)
+        if remote.is_unsure:
+            self._establish_anew(remote)
+            return
+        try:
+            message = modification(former, change, usage_period_s=self._usage_period_s)
+        except InexpressibleChange:
+            self._establish_anew(remote)
+            return
+        if message is not None:
+            self._push(remote, message)
+
+    def remove(self, session_id: int) -> Mapping[int, Usage]:
+        """What is known of its usage now; the rest comes with the answer and goes into the totals."""
+        remote = self._found(session_id)
+        del self._sessions[session_id]
+        self._in_use -= _ends(remote.session)
+        self._leaving.add(remote)
+        self._push(remote, SessionDeletionRequest())
+        return remote.usage
+
+    async def confirmed(self, session_id: int) -> None:
+        """Wait until the user-plane function has done what was asked for; raises :class:`RuleError` if any of it failed since the last time."""
+        remote = self._sessions.get(session_id)
+        if remote is None:
+            return
+        if remote.worker is not None:
+            await asyncio.shield(remote.worker)
+        failure, remote.failure = remote.failure, None
+        if failure is not None:
+            raise failure
+
+    def session(self, session_id: int) -> Session | None:
+        remote = self._sessions.get(session_id)
+        return None if remote is None else remote.session
+
+    def sessions(self) -> tuple[Session, ...]:
+        return tuple(remote.session for remote in self._sessions.values())
+
+    def usage(self, session_id: int) -> Mapping[int, Usage]:
+        """As far as it was reported."""
+        return self._found(session_id).usage
+
+    def statistics(self) -> Statistics:
+        """What the function has reported: octets, and never packets."""
+        total = self._retired
+        for remote in self._sessions.values():
+            for usage in remote.usage.values():
+                total += usage
+        return Statistics(
+            sessions=len(self._sessions), buffered_packets=0, usage=total, drops=dict.fromkeys(DropReason, 0), error_indications_sent=0,
+            error_indications_received=self._error_indications, echo_requests_received=0,
+        )
+
+    # Requests, in order
+
+    def _establishment(self, session: Session) -> SessionEstablishmentRequest:
+        local = self.endpoint.machine.local
+        return establishment(session, node_id=local.node_id, host=self.endpoint.address.host, usage_period_s=self._usage_period_s)
+
+    def _establish_anew(self, remote: _Remote) -> None:
+        """From nothing, with the rules as they shall be."""
+        remote.pending.clear()
+        if remote.up_seid:
+            remote.pending.append(SessionDeletionRequest())
+        remote.is_unsure = False
+        self._push(remote, self._establishment(remote.session))
+
+    def _push(self, remote: _Remote, message: Message) -> None:
+        remote.pending.append(message)
+        if remote.worker is None:
+            remote.worker = asyncio.get_running_loop().create_task(self._work(remote), name=f"{self.endpoint.interface} session {remote.session.id}")
+
+    async def _work(self, remote: _Remote) -> None:
+        try:
+            while remote.pending:
+                message = remote.pending.popleft()
+                # one that is there is not established again, and one that is not can be neither changed nor deleted
+                if bool(remote.up_seid) is not isinstance(message, SessionEstablishmentRequest):
+                    try:
+                        await self._send(remote, message)
+                    except (RuleError, TimerExpired, WireError, ConnectionError) as error:
+                        failure = error if isinstance(error, RuleError) else RuleError(str(error))
+                        log.warning("session %d at %s: %s", remote.session.id, self._peer, failure)
+                        remote.failure = remote.failure or failure
+                        remote.is_unsure = True
+        finally:
+            remote.worker = None
+            if remote in self._leaving:
+                self._leaving.discard(remote)
+                self._retired = sum(remote.usage.values(), self._retired)
+
+    async def _send(self, remote: _Remote, message: Message) -> None:
+        if not self.is_associated:
+            raise RuleError(f"no association with the user-plane function {self._peer}")
+        seid = 0 if isinstance(message, SessionEstablishmentRequest) else remote.up_seid
+        answer = (await self.endpoint.request(self._peer, seid, message)).message
+        if isinstance(answer, SessionEstablishmentResponse):
+            if answer.up_fseid is not None and answer.cause < CauseValue.REQUEST_REJECTED:
+                remote.up_seid = answer.up_fseid.seid
+                return
+            raise RuleError(f"the user-plane function refuses the session: {answer.cause!r} {answer.failed_rule_id or ''}".strip())
+        assert isinstance(answer, SessionModificationResponse | SessionDeletionResponse)
+        if isinstance(message, SessionDeletionRequest):
+            remote.up_seid = 0
+        self._take_usage(remote, answer.usage_reports)
+        if answer.cause == CauseValue.SESSION_CONTEXT_NOT_FOUND and remote not in self._leaving:
+            remote.up_seid = 0
+            self._establish_anew(remote)
+        elif answer.cause >= CauseValue.REQUEST_REJECTED and not isinstance(message, SessionDeletionRequest):
+            raise RuleError(f"the user-plane function refuses the change: {answer.cause!r}")
+
+    # What comes in
+
+    def _on_association(self, event: AssociationEvent) -> None:
+        """Sessions that the function has lost are established again when there is an association again (TS 23.007 clause 31)."""
+        log.info("%s: %s", self._peer, type(event).__name__)
+        if isinstance(event, AssociationLost):
+            for remote in (*self._sessions.values(), *self._leaving):
+                remote.up_seid = 0
+                remote.pending.clear()
+        elif isinstance(event, AssociationEstablished):
+            for remote in self._sessions.values():
+                if not remote.up_seid and not remote.pending:
+                    self._establish_anew(remote)
+
+    def _on_request(self, received: RequestReceived) -> None:
+        message = received.message
+        if isinstance(message, SessionReportRequest):
+            remote = self._sessions.get(received.seid or 0)
+            if remote is None:
+                leaving = next((each for each in self._leaving if each.session.id == received.seid), None)
+                seid = 0 if leaving is None else leaving.up_seid
+                self.endpoint.respond(received, SessionReportResponse(cause=CauseValue.SESSION_CONTEXT_NOT_FOUND), seid)
+                return
+            self.endpoint.respond(received, SessionReportResponse(cause=CauseValue.REQUEST_ACCEPTED), remote.up_seid)
+            self._take_report(remote, message)
+        elif isinstance(message, NodeReportRequest):
+            log.warning("%s reports %r", self._peer, message.user_plane_path_failure_report or message.node_report_type)
+            response = NodeReportResponse(node_id=self.endpoint.machine.local.node_id, cause=CauseValue.REQUEST_ACCEPTED)
+            self.endpoint.respond(received, response, None)
+        else:
+            reply = REPLY_TO[message.message_type]
+            refusal = rejection(reply, CauseValue.SERVICE_NOT_SUPPORTED, node_id=self.endpoint.machine.local.node_id)
+            self.endpoint.respond(received, refusal, 0 if reply >= MessageType.SESSION_ESTABLISHMENT_RESPONSE else None)
+
+    def _take_report(self, remote: _Remote, report: SessionReportRequest) -> None:
+        session = remote.session
+        if report.downlink_data_report is not None:
+            pdrs = {pdr.id: pdr for pdr in session.pdrs}
+            services = report.downlink_data_report.downlink_data_service_information
+            dscp = (services[0].paging_policy_indication or 0) if services else 0
+            for pdr_id in report.downlink_data_report.pdr_ids:
+                if pdr_id in pdrs:
+                    self.on_event(DownlinkData(session_id=session.id, pdr_id=pdr_id, far_id=pdrs[pdr_id].far_id, dscp=dscp))
+        self._take_usage(remote, report.usage_reports)
+        for usage in report.usage_reports:
+            if UsageReportTrigger.VOLQU in usage.usage_report_trigger:
+                self.on_event(QuotaReached(session_id=session.id, urr_id=usage.urr_id))
+        if report.error_indication_report is not None:
+            for fteid in report.error_indication_report.remote_fteids:
+                self._error_indications += 1
+                tunnel = tunnel_of(fteid)
+                far = None if tunnel is None else far_with_tunnel(session.fars, tunnel)
+                if tunnel is not None and far is not None:
+                    self.on_event(ErrorIndication(session_id=session.id, far_id=far.id, tunnel=tunnel))
+
+    def _take_usage(self, remote: _Remote, reports: Iterable[UsageReportAtModification]) -> None:
+        for report in reports:
+            volume = report.volume_measurement
+            if volume is not None:
+                used = Usage(uplink_octets=volume.uplink_octets or 0, downlink_octets=volume.downlink_octets or 0)
+                remote.usage[report.urr_id] = remote.usage.get(report.urr_id, Usage()) + used
+
+    def _remote_seid(self, seid: int) -> int | None:
+        remote = self._sessions.get(seid)
+        return None if remote is None else remote.up_seid
+
+    def _found(self, session_id: int) -> _Remote:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise RuleError(f"no session {session_id}") from None
+
+
+def _ends(session: Session) -> set[FTeid]:
+    return {pdr.local_f_teid for pdr in session.pdrs if pdr.local_f_teid is not None}
+
+
+def _no_event(event: Event) -> None:
+    """Until the node sets ``on_event``."""

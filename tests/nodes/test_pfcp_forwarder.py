@@ -1,0 +1,319 @@
+"""A control plane's user plane behind PFCP: what is asked for arrives in order, survives losses and restarts, and failures are told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, QuotaReached
+from epc.dataplane.pfcp_forwarder import PfcpForwarder
+from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, RuleError, Session, SessionChange, Urr, Usage
+from epc.node import parse_config
+from epc.peer.pfcp import LocalEntity, PfcpTimers
+from epc.peer.timer import Timer
+from epc.sgwu import Sgwu, SgwuConfig
+from epc.transport.interface import Address, DatagramPort
+from epc.transport.memory import Link, MemoryNetwork
+from epc.transport.pfcp import PFCP_PORT, PfcpEndpoint
+from epc.wire import gtpu
+from epc.wire.pfcp import (
+    CauseValue,
+    NodeReportRequest,
+    NodeReportType,
+    ReportType,
+    SessionReportRequest,
+    SessionSetDeletionRequest,
+    UserPlaneIpResourceInformation,
+)
+
+pytestmark = pytest.mark.virtual_clock
+
+CP, UP, S1U, S5U, ENB, PGW = Address("10.0.0.2", PFCP_PORT), Address("10.0.0.4", PFCP_PORT), "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8"
+PACKET = b"\x45\x00\x00\x14" + bytes(16)
+TO_PGW = Far(id=1, apply_action=ApplyAction.FORWARD, outer_header_creation=FTeid(teid=0x5001, address=PGW))
+TO_ENB = Far(
+    id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=FTeid(teid=0x8001, address=ENB))
+WAITING = Far(id=2, apply_action=ApplyAction.BUFFER | ApplyAction.NOTIFY_CP, destination_interface=Interface.ACCESS)
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.network = MemoryNetwork()
+        self.node = self.new_node(1000.0)
+        self.forwarder: PfcpForwarder
+        self.events: list[Event] = []
+        self.received: dict[str, list[int]] = {"enb": [], "pgw": []}
+        self.ports: dict[str, DatagramPort] = {}
+
+    def new_node(self, started_at: float) -> Sgwu:
+        settings = {"name": "sgwu1", "sxa": {"host": UP.host}, "s1u": {"host": S1U}, "s5u": {"host": S5U}, "pfcp": {"t1_s": 1.0}}
+        return Sgwu(
+            parse_config(settings, SgwuConfig, source="test"), self.network.transport("up"), clock=lambda: started_at, entropy=random.Random(1))
+
+    async def start(self, n1_requests: int = 3, **options: Any) -> None:
+        await self.node.start()
+        self.forwarder = await PfcpForwarder.open(
+            self.network.transport("cp"), CP, UP, interface="Sxa", tunnels={Interface.ACCESS: S1U, Interface.CORE: S5U}, recovery_time_stamp_ntp=1,
+            timers=PfcpTimers(t1=Timer("T1", 1.0, n1_requests - 1), heartbeat_interval_s=10.0, association_retry_s=1.0), first_teid=0x1000, **options)
+        self.forwarder.on_event = self.events.append
+        for name, host in (("enb", ENB), ("pgw", PGW)):
+            self.ports[name] = await self.network.transport(name).open_udp(
+                Address(host, 2152), lambda data, _, name=name: self.received[name].append(gtpu.decode(data).teid or 0), interface="GTP-U")
+        await asyncio.sleep(0.1)
+
+    async def stop(self) -> None:
+        await self.forwarder.close()
+        await self.node.stop()
+        for port in self.ports.values():
+            port.close()
+
+    def session(self, session_id: int = 1, downlink: Far = TO_ENB, quota: int | None = None) -> Session:
+        s1u, s5u = self.forwarder.allocate_f_teid(Interface.ACCESS), self.forwarder.allocate_f_teid(Interface.CORE)
+        return Session(
+            id=session_id, fars=(TO_PGW, downlink), urrs=(Urr(id=1, volume_quota_octets=quota),),
+            pdrs=(
+                Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=s1u, far_id=1, urr_ids=(1,)),
+                Pdr(id=2, source_interface=Interface.CORE, local_f_teid=s5u, far_id=2, urr_ids=(1,)),
+            ))
+
+    async def install(self, **parts: Any) -> Session:
+        session = self.session(**parts)
+        self.forwarder.install(session)
+        await self.forwarder.confirmed(session.id)
+        return session
+
+    async def send(self, name: str, tunnel: FTeid | None, count: int = 1) -> None:
+        assert tunnel is not None
+        for _ in range(count):
+            self.ports[name].send(gtpu.encode(gtpu.GPdu(payload=PACKET), teid=tunnel.teid), Address(tunnel.address, 2152))
+        await asyncio.sleep(0.1)
+
+    def shown(self) -> Any:
+        return self.node.views()["sessions"]()
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    bench = Bench()
+    await bench.start()
+    yield bench
+    await bench.stop()
+
+
+async def test_session_is_there_when_it_is_confirmed_and_gone_after_its_removal(bench: Bench) -> None:
+    session = await bench.install()
+    assert len(bench.shown()) == 1
+    await bench.send("enb", session.pdrs[0].local_f_teid)
+    await bench.send("pgw", session.pdrs[1].local_f_teid)
+    assert bench.received == {"pgw": [0x5001], "enb": [0x8001]}
+    bench.forwarder.remove(1)
+    await asyncio.sleep(0.1)
+    assert bench.shown() == []
+    assert bench.forwarder.statistics().usage == Usage(uplink_octets=20, downlink_octets=20)
+    assert (bench.forwarder.sessions(), bench.forwarder.session(1)) == ((), None)
+
+
+async def test_what_is_asked_for_in_a_hurry_happens_in_order() -> None:
+    bench = Bench()
+    await bench.start(n1_requests=12)
+    bench.network.set_link("cp", "up", Link(delay_s=0.01, loss=0.3, duplication=0.2, reordering=0.3))
+    session = bench.session(downlink=WAITING)
+    bench.forwarder.install(session)
+    for teid in range(0x8001, 0x8011):
+        far = Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS,
+                  outer_header_creation=FTeid(teid=teid, address=ENB))
+        bench.forwarder.modify(1, SessionChange(fars=(far,)))
+    await bench.forwarder.confirmed(1)
+    (shown,) = bench.shown()
+    assert next(far["tunnel"] for far in shown["fars"] if far["id"] == 2) == f"0x00008010@{ENB}"
+    await bench.stop()
+
+
+async def test_change_before_the_answer_and_removal_before_the_answer(bench: Bench) -> None:
+    bench.forwarder.install(bench.session())
+    bench.forwarder.remove(1)
+    bench.forwarder.install(bench.session())
+    bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+    bench.forwarder.remove(1)
+    await asyncio.sleep(1)
+    assert bench.shown() == []
+
+
+async def test_downlink_data_error_indication_and_quota_become_events(bench: Bench) -> None:
+    session = await bench.install(downlink=WAITING, quota=30)
+    await bench.send("pgw", session.pdrs[1].local_f_teid, count=2)
+    assert bench.events == [DownlinkData(session_id=1, pdr_id=2, far_id=2, dscp=0)]
+    bench.forwarder.modify(1, SessionChange(fars=(TO_ENB,)))
+    await bench.forwarder.confirmed(1)
+    await bench.send("enb", session.pdrs[0].local_f_teid, count=2)
+    assert QuotaReached(session_id=1, urr_id=1) in bench.events
+    assert sum(usage.uplink_octets + usage.downlink_octets for usage in bench.forwarder.usage(1).values()) == 40
+    bench.events.clear()
+    bench.ports["enb"].send(
+        gtpu.encode(gtpu.ErrorIndication(teid=0x8001, peer_address=IPv4Address(ENB))), Address(S1U, 2152))
+    await asyncio.sleep(0.1)
+    assert bench.events == [ErrorIndication(session_id=1, far_id=2, tunnel=FTeid(teid=0x8001, address=ENB))]
+    assert bench.forwarder.statistics().error_indications_received == 1
+
+
+async def test_usage_is_reported_periodically() -> None:
+    bench = Bench()
+    await bench.start(usage_period_s=10)
+    session = await bench.install()
+    await bench.send("enb", session.pdrs[0].local_f_teid)
+    assert bench.forwarder.usage(1)[1] == Usage()
+    await asyncio.sleep(12)
+    assert bench.forwarder.usage(1)[1] == Usage(uplink_octets=20)
+    assert bench.forwarder.statistics().usage == Usage(uplink_octets=20)
+    await bench.stop()
+
+
+async def test_restarted_function_gets_its_sessions_back(bench: Bench) -> None:
+    session = await bench.install()
+    bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+    await bench.forwarder.confirmed(1)
+    bench.network.cut("up")
+    await bench.node.stop()
+    bench.network.heal("up")
+    bench.node = bench.new_node(2000.0)
+    await bench.node.start()
+    await asyncio.sleep(15)
+    (shown,) = bench.shown()
+    assert len(shown["pdrs"]) == 2
+    await bench.send("pgw", session.pdrs[1].local_f_teid)
+    assert bench.events == [DownlinkData(session_id=1, pdr_id=2, far_id=2, dscp=0)]
+
+
+async def test_session_that_the_function_has_lost_is_established_again(bench: Bench) -> None:
+    await bench.install()
+    bench.node.remove(next(iter(bench.node.sessions.values())))
+    bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+    await bench.forwarder.confirmed(1)
+    (shown,) = bench.shown()
+    assert next(far["action"] for far in shown["fars"] if far["id"] == 2) == str(WAITING.apply_action)
+
+
+async def test_refused_session_is_told_to_who_waits(bench: Bench) -> None:
+    first = await bench.install()
+    bench.forwarder.install(Session(id=2, pdrs=first.pdrs, fars=first.fars, urrs=first.urrs))       # the same tunnels
+    with pytest.raises(RuleError, match="refuses the session"):
+        await bench.forwarder.confirmed(2)
+    await bench.forwarder.confirmed(2)
+    bench.forwarder.remove(2)
+    await asyncio.sleep(0.1)
+    assert len(bench.shown()) == 1
+
+
+async def test_refused_change_is_told_and_the_next_change_begins_anew(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    await bench.install()
+    with monkeypatch.context() as patch:
+        patch.setattr("epc.userplane.session_modification.change_between", refuse)
+        bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+        with pytest.raises(RuleError, match="refuses the change"):
+            await bench.forwarder.confirmed(1)
+    (before,) = bench.shown()
+    bench.forwarder.modify(1, SessionChange(urrs=(Urr(id=2),)))
+    await bench.forwarder.confirmed(1)
+    (after,) = bench.shown()
+    assert after["seid"] != before["seid"]
+    assert next(far["action"] for far in after["fars"] if far["id"] == 2) == str(WAITING.apply_action)
+
+
+def refuse(*rules: object) -> SessionChange:
+    raise RuleError("not today")
+
+
+async def test_silent_function_is_told_to_who_waits(bench: Bench) -> None:
+    await bench.install()
+    bench.network.cut("cp", "up")
+    bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+    with pytest.raises(RuleError, match="T1"):
+        await bench.forwarder.confirmed(1)
+
+
+async def test_without_an_association_there_is_no_session() -> None:
+    bench = Bench()
+    bench.network.cut("cp", "up")
+    await bench.start()
+    assert not bench.forwarder.is_associated
+    bench.forwarder.install(bench.session())
+    with pytest.raises(RuleError, match="no association"):
+        await bench.forwarder.confirmed(1)
+    bench.network.heal("cp", "up")
+    await asyncio.sleep(10)
+    assert bench.forwarder.is_associated
+    assert len(bench.shown()) == 1, "what still is wanted is established when that is possible"
+    await bench.stop()
+
+
+async def test_rules_that_contradict_each_other_are_refused_here(bench: Bench) -> None:
+    session = await bench.install()
+    with pytest.raises(RuleError, match="exists"):
+        bench.forwarder.install(session)
+    for wrong in (lambda: bench.forwarder.modify(9, SessionChange()), lambda: bench.forwarder.remove(9), lambda: bench.forwarder.usage(9)):
+        with pytest.raises(RuleError, match="no session 9"):
+            wrong()
+    with pytest.raises(RuleError, match="no rule 9"):
+        bench.forwarder.modify(1, SessionChange(remove_fars=(9,)))
+    assert bench.forwarder.session(1) == session
+
+
+async def test_tunnels_lie_in_the_range_that_the_function_has_announced(bench: Bench) -> None:
+    await bench.forwarder.close()
+    await bench.node.stop()
+    resource = UserPlaneIpResourceInformation(ipv4=IPv4Address(S1U), teid_range_bits=3, teid_range=0xA0)
+    network = MemoryNetwork()
+    up = PfcpEndpoint(
+        network.transport("up"), UP, LocalEntity(node_id="up", recovery_time_stamp_ntp=1, user_plane_ip_resources=(resource,)), interface="Sxa",
+        on_request=lambda received: None)
+    await up.open()
+    forwarder = await PfcpForwarder.open(
+        network.transport("cp"), CP, UP, interface="Sxa", tunnels={Interface.ACCESS: S1U}, recovery_time_stamp_ntp=1, first_teid=0xFFFFFFFF)
+    await asyncio.sleep(0.1)
+    assert [forwarder.allocate_f_teid(Interface.ACCESS).teid for _ in range(3)] == [0xBFFFFFFF, 0xA0000000, 0xA0000001]
+    with pytest.raises(RuleError, match="CORE"):
+        forwarder.allocate_f_teid(Interface.CORE)
+    await forwarder.close()
+    await up.close()
+
+
+async def test_tunnel_in_use_is_not_given_again(bench: Bench) -> None:
+    session = await bench.install()
+    taken = session.pdrs[0].local_f_teid
+    assert taken is not None
+    bench.forwarder._next_teid = taken.teid
+    assert bench.forwarder.allocate_f_teid(Interface.ACCESS) != taken
+    bench.forwarder.remove(1)
+    bench.forwarder._next_teid = taken.teid
+    assert bench.forwarder.allocate_f_teid(Interface.ACCESS) == taken
+
+
+async def test_reports_of_the_node_and_requests_that_make_no_sense_are_answered(bench: Bench) -> None:
+    answers = []
+    for message, seid in (
+        (NodeReportRequest(node_id="up", node_report_type=NodeReportType.UPFR), None),
+        (SessionSetDeletionRequest(node_id="up"), None),
+        (SessionReportRequest(report_type=ReportType.USAR), 99),
+    ):
+        packet = await bench.node.sx.request(CP, seid, message)
+        answers.append(packet.message.cause)  # type: ignore[attr-defined]
+    assert answers == [CauseValue.REQUEST_ACCEPTED, CauseValue.SERVICE_NOT_SUPPORTED, CauseValue.SESSION_CONTEXT_NOT_FOUND]
+
+
+async def test_change_that_no_update_can_say_makes_a_new_session(bench: Bench) -> None:
+    session = await bench.install()
+    (before,) = bench.shown()
+    pdr = Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=session.pdrs[0].local_f_teid, far_id=1)
+    bench.forwarder.modify(1, SessionChange(pdrs=(pdr,)))
+    await bench.forwarder.confirmed(1)
+    (after,) = bench.shown()
+    assert before["seid"] != after["seid"]
+    await bench.send("enb", pdr.local_f_teid)
+    assert bench.received["pgw"] == [0x5001]
+    assert bench.forwarder.session(1) == Session(id=1, pdrs=(pdr, session.pdrs[1]), fars=session.fars, urrs=session.urrs)
