@@ -157,7 +157,7 @@ class Lab:
     @property
     def server(self) -> str:
         """Address of the host on SGi that answers pings and echoes UDP on port 7."""
-        for entry in self.topology.of_kind("pgw"):
+        for entry in (*self.topology.of_kind("pgw"), *self.topology.of_kind("pgwu")):
             server = getattr(self.network.nodes[entry.name], "sgi_server", None)
             if server:
                 return str(server)

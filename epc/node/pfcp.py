@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from epc.dataplane.pfcp_forwarder import PfcpForwarder
+from epc.dataplane.rules import Interface
 from epc.node.config import Host, Port, Seconds, Section
+from epc.node.node import Node
 from epc.node.state import AssociatedPeer
 from epc.peer.pfcp import PfcpTimers
 from epc.peer.timer import Timer
 from epc.transport.interface import Address
 from epc.transport.pfcp import PFCP_PORT, PfcpEndpoint
+from epc.wire.pfcp import ntp_seconds
 
 
 class PfcpInterface(Section):
@@ -55,3 +59,34 @@ def pfcp_peers(interface: str, endpoint: PfcpEndpoint) -> Iterator[AssociatedPee
             interface=interface, peer=str(association.node_id), address=str(Address(*association.peer)),
             state="up" if association.is_reachable else "silent", is_up=association.is_reachable,
         )
+
+
+class PfcpPeer(Section):
+    """A user-plane function."""
+
+    host: Host
+    port: Port = PFCP_PORT
+
+
+class ControlFunction(PfcpInterface):
+    """Our end of Sxa or Sxb, and the SGW-U or PGW-U whose control function we are (TS 23.214 clause 5).
+
+    ``settings`` should give up sooner than who waits for us on S11 or S5/S8.
+    """
+
+    peer: PfcpPeer
+    settings: PfcpSettings = PfcpSettings(t1_s=1.0)
+    usage_period_s: Annotated[int, Field(ge=1)] | None = Field(
+        default=60, description="how often the usage of every session is reported; null: at its end")
+
+
+UserPlaneKind = Literal["in_process", "pfcp"]
+
+
+async def open_pfcp_forwarder(node: Node[Any], function: ControlFunction, *, interface: str, tunnels: Mapping[Interface, str]) -> PfcpForwarder:
+    """``tunnels`` are the user-plane function's GTP-U addresses."""
+    return await PfcpForwarder.open(
+        node.transport, function.address, Address(function.peer.host, function.peer.port), interface=interface, tunnels=tunnels,
+        recovery_time_stamp_ntp=ntp_seconds(node.clock()), timers=function.settings.timers, observer=node.metrics,
+        first_teid=node.entropy.getrandbits(32), first_sequence=node.entropy.getrandbits(24), usage_period_s=function.usage_period_s,
+    )

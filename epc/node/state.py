@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from pydantic import BaseModel
 
-from epc.dataplane.forwarder import Forwarder
+from epc.dataplane.forwarder import UserPlane
 from epc.node.config import NodeConfig
 from epc.node.diameter import DiameterPatience
 from epc.node.metrics import NodeMetrics
@@ -37,7 +37,7 @@ def gtp_paths(interface: str, endpoint: GtpcEndpoint) -> Iterator[AssociatedPeer
         yield AssociatedPeer(interface=interface, peer=host, address=host, state="up" if is_up else "down", is_up=is_up)
 
 
-def count_user_plane(metrics: NodeMetrics, forwarder: Forwarder) -> None:
+def count_user_plane(metrics: NodeMetrics, forwarder: UserPlane) -> None:
     """Packets, octets and drops of a forwarder among the node's metrics."""
 
     def usage(what: str) -> dict[tuple[str, ...], float]:

@@ -12,6 +12,7 @@ from epc.node import NodeConfig, Section
 from epc.node.config import Host, Seconds
 from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
+from epc.node.pfcp import ControlFunction, UserPlaneKind
 from epc.peer.timer import Timer
 
 
@@ -60,9 +61,13 @@ class GxConfig(DiameterPatience):
 
 
 class PgwConfig(NodeConfig):
+    """With ``sx: pfcp`` a PGW-U forwards the packets, at the address ``s5u`` (which is its own then), and ``sxb`` tells where it is."""
+
     s5c: GtpcInterface
     s5u: GtpuInterface
     apns: Annotated[dict[str, ApnConfig], Field(min_length=1)]
+    sx: UserPlaneKind = Field(default="in_process", description="who forwards packets: this process, or a PGW-U")
+    sxb: ControlFunction | None = Field(default=None, description="needed with sx: pfcp")
     gx: GxConfig | None = None
     gtp: GtpcSettings = GtpcSettings()
     sgi_hosts: HostKind = Field(default=HostKind.AUTO, description="where the servers on SGi live: auto, namespace or in_process")
@@ -74,6 +79,11 @@ class PgwConfig(NodeConfig):
             for other, other_pool in pools[:index]:
                 if pool.overlaps(other_pool):
                     raise ValueError(f"apns.{name}.ipv4_pool: overlaps that of {other}")
+        if self.sx == "pfcp":
+            if self.sxb is None:
+                raise ValueError("sxb: is missing, and sx is pfcp")
+            if any(apn.server is not None for apn in self.apns.values()):
+                raise ValueError("apns: with sx: pfcp servers stand behind the PGW-U")
         return self
 
     def apn(self, name: str) -> tuple[str, ApnConfig] | None:

@@ -83,6 +83,9 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
         step(7, "tunnels")
         pgw.install(session)
         undo.pop_all()
+        undo.callback(pgw.remove, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
+        await pgw.confirmed(session)
+        undo.pop_all()
         pgw.s5.respond(
             received,
             CreateSessionResponse(

@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 
-from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort
+from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
+from epc.dataplane.pfcp_forwarder import PfcpForwarder
+from epc.dataplane.rules import Interface, RuleError
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
+from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp_paths
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
@@ -27,7 +30,7 @@ from epc.pgw.gx import ip_can_session_termination
 from epc.pgw.modify_bearer import modify_bearer
 from epc.pgw.re_auth import re_auth
 from epc.pgw.update_bearer import modify_bearer_command
-from epc.procedure import Outcome, table
+from epc.procedure import Outcome, Reject, table
 from epc.transport.diameter import DiameterNode
 from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address
@@ -44,7 +47,8 @@ class Pgw(Node[PgwConfig]):
 
     s5: GtpcEndpoint
     gx: DiameterNode | None = None
-    forwarder: Forwarder
+    forwarder: UserPlane
+    sx: PfcpForwarder | None = None         # the same, where it is a PGW-U on the other side of Sxb
 
     async def start(self) -> None:
         config = self.config
@@ -63,12 +67,16 @@ class Pgw(Node[PgwConfig]):
             on_event=self._on_path_event, timers=config.gtp.timers, observer=self.metrics, remote_teid=self._remote_teid,
             first_sequence=self.entropy.getrandbits(23),
         )
-        self.forwarder = await SocketForwarder.open(
-            self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), first_teid=self.entropy.getrandbits(32) or 1
-        )
+        if config.sx == "pfcp" and config.sxb is not None:
+            self.forwarder = self.sx = await open_pfcp_forwarder(
+                self, config.sxb, interface="Sxb", tunnels={Interface.ACCESS: config.s5u.host})
+        else:
+            forwarder = self.forwarder = await SocketForwarder.open(
+                self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), first_teid=self.entropy.getrandbits(32) or 1
+            )
+            await self._open_sgi(forwarder)
         self.forwarder.on_event = self._on_user_plane
         count_user_plane(self.metrics, self.forwarder)
-        await self._open_sgi()
         await self._connect_gx()
         await self.s5.open()
         self.metrics.gauge("sessions", "PDN connections (TS 32.426: sessions)", lambda: len(self.sessions))
@@ -85,7 +93,7 @@ class Pgw(Node[PgwConfig]):
             await self._hosts.close()
         await self.forwarder.close()
 
-    async def _open_sgi(self) -> None:
+    async def _open_sgi(self, forwarder: Forwarder) -> None:
         """The servers behind the PGW, for those APNs that have one."""
         with_server = [(name, apn, apn.server) for name, apn in self.config.apns.items() if apn.server is not None]
         if not with_server:
@@ -93,7 +101,7 @@ class Pgw(Node[PgwConfig]):
         self._hosts = await open_hosts(self.config.sgi_hosts)
         for name, apn, server in with_server:
             self._sgi.append(
-                await Sgi.open(self._hosts, self.forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}"))
+                await Sgi.open(self._hosts, forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}"))
 
     async def _connect_gx(self) -> None:
         config = self.config.gx
@@ -111,7 +119,8 @@ class Pgw(Node[PgwConfig]):
 
     def is_ready(self) -> bool:
         config = self.config.gx
-        return self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
+        has_policy = self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
+        return has_policy and (self.sx is None or self.sx.is_associated)
 
     @property
     def sgi_server(self) -> str | None:
@@ -140,6 +149,14 @@ class Pgw(Node[PgwConfig]):
         if session.gx is not None:
             self._by_gx[session.gx.session_id] = session
         self.s5.watch(session.sgw)
+
+    async def confirmed(self, session: PdnSession) -> None:
+        """Wait until a PGW-U has done what was asked for; raises :class:`Reject` if it has not. In process it is done already."""
+        if self.sx is not None:
+            try:
+                await self.sx.confirmed(session.session_id)
+            except RuleError as error:
+                raise Reject(CauseValue.NO_RESOURCES_AVAILABLE, str(error)) from error
 
     def apply(self, session: PdnSession) -> None:
         """The session's tunnel, rates or rules changed: bring the forwarder up to date."""
@@ -232,7 +249,7 @@ class Pgw(Node[PgwConfig]):
 
     def _on_path_event(self, event: PathEvent) -> None:
         if not isinstance(event, PeerRestarted):
-            self.log.warning("gtp.path", event=type(event).__name__, peer=event.host)
+            self.log.warning("gtp.path", change=type(event).__name__, peer=event.host)
             return
         self.log.warning("gtp.peer_restarted", peer=event.host, previous=event.previous, current=event.current)
         for session in [each for each in self.sessions.values() if each.sgw.host == event.host]:        # TS 23.007 clause 18
@@ -253,6 +270,8 @@ class Pgw(Node[PgwConfig]):
         yield from gtp_paths("S5/S8", self.s5)
         if self.gx is not None:
             yield from diameter_peers("Gx", self.gx)
+        if self.sx is not None:
+            yield from pfcp_peers("Sxb", self.sx.endpoint)
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "pools": self._show_pools, "paths": self._show_paths, "peers": self._show_peers,

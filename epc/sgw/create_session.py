@@ -81,6 +81,9 @@ async def create_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
             connection.bearers[wanted.ebi].s1u_enb = far_end(wanted.s1u_enb_fteid)
         sgw.install(connection)
         undo.pop_all()
+        undo.callback(_take_back, sgw, connection)
+        await sgw.confirmed(connection)
+        undo.pop_all()
         sgw.s11.respond(
             received,
             replace(
@@ -90,6 +93,12 @@ async def create_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
             ),
             ue.s11_mme_teid,
         )
+
+
+def _take_back(sgw: Sgw, connection: PdnConnection) -> None:
+    """The user plane does not carry it: neither shall the PGW."""
+    sgw.remove(connection)
+    end_at_pgw(sgw, connection)
 
 
 def _pgw_of(request: CreateSessionRequest) -> Address:

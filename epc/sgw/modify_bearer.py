@@ -58,6 +58,7 @@ async def modify_bearer(sgw: Sgw, ue: UeContext, received: RequestReceived) -> N
             results.append(
                 BearerContextModified(ebi=wanted.ebi, cause=_ACCEPTED, s1u_sgw_fteid=element(InterfaceType.S1_U_SGW_GTP_U, bearer.s1u_sgw))
             )
+        await sgw.confirmed(*ue.connections.values())
         accepted = sum(1 for result in results if result.cause.is_accepted)
         if results and not accepted:
             raise GtpReject(_NO_SUCH_BEARER)

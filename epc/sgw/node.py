@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort
-from epc.dataplane.rules import FTeid, SessionChange
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, GtpuPort, UserPlane
+from epc.dataplane.pfcp_forwarder import PfcpForwarder
+from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
+from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, gtp_paths
 from epc.peer.gtpc import COMMAND_BIT, PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
@@ -49,7 +51,8 @@ class Sgw(Node[SgwConfig]):
 
     s11: GtpcEndpoint
     s5: GtpcEndpoint            # the same endpoint as ``s11`` where both interfaces have one address
-    forwarder: Forwarder
+    forwarder: UserPlane
+    sx: PfcpForwarder | None = None         # the same, where it is an SGW-U on the other side of Sxa
 
     async def start(self) -> None:
         config = self.config
@@ -72,10 +75,15 @@ class Sgw(Node[SgwConfig]):
             )
             await self.s5.open()
         await self.s11.open()
-        self.forwarder = await SocketForwarder.open(
-            self.transport, access=GtpuPort(address=config.s1u.host, interface="S1-U"), core=GtpuPort(address=config.s5u.host, interface="S5/S8-U"),
-            buffer_packets=config.buffer_packets, first_teid=self.entropy.getrandbits(32) or 1,
-        )
+        if config.sx == "pfcp" and config.sxa is not None:
+            self.forwarder = self.sx = await open_pfcp_forwarder(
+                self, config.sxa, interface="Sxa", tunnels={Interface.ACCESS: config.s1u.host, Interface.CORE: config.s5u.host})
+        else:
+            self.forwarder = await SocketForwarder.open(
+                self.transport, access=GtpuPort(address=config.s1u.host, interface="S1-U"),
+                core=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), buffer_packets=config.buffer_packets,
+                first_teid=self.entropy.getrandbits(32) or 1,
+            )
         self.forwarder.on_event = self._on_user_plane
         count_user_plane(self.metrics, self.forwarder)
         self.metrics.gauge("ues", "UEs with at least one PDN connection", lambda: len(self.ues))
@@ -88,6 +96,9 @@ class Sgw(Node[SgwConfig]):
         if self.s5 is not self.s11:
             await self.s5.close()
         await self.forwarder.close()
+
+    def is_ready(self) -> bool:
+        return self.sx is None or self.sx.is_associated
 
     # contexts
 
@@ -123,6 +134,16 @@ class Sgw(Node[SgwConfig]):
         self.connections[connection.session_id] = connection
         connection.ue.connections[connection.linked_ebi] = connection
         self.s5.watch(connection.pgw)
+
+    async def confirmed(self, *connections: PdnConnection) -> None:
+        """Wait until an SGW-U has done what was asked for; raises :class:`Reject` if it has not. In process it is done already."""
+        if self.sx is None:
+            return
+        try:
+            for connection in connections:
+                await self.sx.confirmed(connection.session_id)
+        except RuleError as error:
+            raise Reject(CauseValue.NO_RESOURCES_AVAILABLE, str(error)) from error
 
     def remove(self, connection: PdnConnection, *, keep_ue: bool = False) -> None:
         """Everything of an established PDN connection goes, here; peers are not told. A UE without any goes too, unless it is kept."""
@@ -254,7 +275,7 @@ class Sgw(Node[SgwConfig]):
 
     def _on_path_event(self, event: PathEvent) -> None:
         if not isinstance(event, PeerRestarted):
-            self.log.warning("gtp.path", event=type(event).__name__, peer=event.host)
+            self.log.warning("gtp.path", change=type(event).__name__, peer=event.host)
             return
         self.log.warning("gtp.peer_restarted", peer=event.host, previous=event.previous, current=event.current)
         ues = [ue for ue in self.ues.values() if ue.mme.host == event.host]
@@ -285,6 +306,8 @@ class Sgw(Node[SgwConfig]):
         yield from gtp_paths("S11", self.s11)
         if self.s5 is not self.s11:
             yield from gtp_paths("S5/S8", self.s5)
+        if self.sx is not None:
+            yield from pfcp_peers("Sxa", self.sx.endpoint)
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "paths": self._show_paths, "userplane": self._show_user_plane}

@@ -11,7 +11,7 @@ from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwar
 from epc.dataplane.rules import Usage
 from epc.node import Node, View
 from epc.node.pfcp import PfcpInterface, pfcp_peers
-from epc.node.state import AssociatedPeer
+from epc.node.state import AssociatedPeer, count_user_plane
 from epc.peer.pfcp import AssociationEvent, AssociationLost, LocalEntity, RequestReceived
 from epc.procedure import table
 from epc.transport.pfcp import PfcpEndpoint
@@ -88,8 +88,7 @@ class UserPlaneNode(Node[C]):
         await self.sx.open()
         self.metrics.gauge("sessions", "PFCP sessions", lambda: len(self.sessions))
         self.metrics.gauge("buffered_packets", "Packets that wait for idle phones", lambda: self.forwarder.statistics().buffered_packets)
-        self.metrics.counters("octets", "Octets of the users' packets that were forwarded", ("direction",), self._octets)
-        self.metrics.counters("drops", "Packets that went no further, by reason", ("reason",), self._drops)
+        count_user_plane(self.metrics, self.forwarder)
 
     async def stop(self) -> None:
         if self._check is not None:
@@ -255,13 +254,6 @@ class UserPlaneNode(Node[C]):
             "error_indications_sent": statistics.error_indications_sent, "error_indications_received": statistics.error_indications_received,
             "drops": {reason.value: count for reason, count in statistics.drops.items() if count},
         }
-
-    def _octets(self) -> Mapping[tuple[str, ...], float]:
-        usage = self.forwarder.statistics().usage
-        return {("uplink",): usage.uplink_octets, ("downlink",): usage.downlink_octets}
-
-    def _drops(self) -> Mapping[tuple[str, ...], float]:
-        return {(reason.value,): count for reason, count in self.forwarder.statistics().drops.items()}
 
 
 def ip_resource(host: str, source_interface: pfcp.SourceInterface) -> UserPlaneIpResourceInformation:

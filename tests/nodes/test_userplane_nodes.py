@@ -264,7 +264,7 @@ async def test_packets_pass_both_ways_through_tunnels_that_the_function_has_chos
     assert (shown["cp_seid"], shown["cp"]) == (CP_SEID, CP)
     assert shown["usage"] == {1: {"uplink_octets": 92, "downlink_octets": 92}}
     assert sgw.node.metrics.value("sessions") == 1
-    assert sgw.node.metrics.value("octets_total", direction="uplink") == 92
+    assert sgw.node.metrics.value("user_plane_octets_total", direction="uplink") == 92
 
 
 async def test_control_function_may_allocate_the_tunnels_itself(sgw: Bench) -> None:
@@ -496,7 +496,7 @@ async def test_closed_gate_stops_packets(pgw: Bench) -> None:
     await pgw.modify(update_qers=(UpdateQer(qer_id=7, gate_status=GateStatus(uplink=GateValue.CLOSED)),))
     await pgw.send("pgw", teid, S5U, echo_request())
     assert pgw.payloads("pgw") == []
-    assert pgw.node.metrics.value("drops_total", reason="gate_closed") == 1
+    assert pgw.node.metrics.value("user_plane_drops_total", reason="gate_closed") == 1
 
 
 async def test_somebody_elses_source_address_does_not_pass(pgw: Bench) -> None:

@@ -11,12 +11,14 @@ from epc.lab.ladder.event import LadderEvent, Rung, TunnelSighting
 from epc.lab.ladder.fields import message_name, spaced, tree_of
 from epc.lab.ladder.steps import AttachFilter
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
-from epc.wire import diameter, gtpu, gtpv2, nas, s1ap
+from epc.transport.pfcp import PFCP_PORT
+from epc.wire import diameter, gtpu, gtpv2, nas, pfcp, s1ap
 from epc.wire.errors import WireError
 
 # who talks to whom on each reference point, to name the far end before its address was ever seen as a source
 _ENDS = {
     "S1-MME": ("enb", "mme"), "S11": ("mme", "sgw"), "S5/S8": ("sgw", "pgw"), "S6a": ("mme", "hss"), "Gx": ("pgw", "pcrf"), "S1-U": ("enb", "sgw"),
+    "Sxa": ("sgw", "sgwu"), "Sxb": ("pgw", "pgwu"),
 }
 
 # F-TEID interface types (TS 29.274 clause 8.22)
@@ -82,6 +84,8 @@ class LadderObserver:
                 self._diameter(packet)
             elif 2152 in (packet.source.port, packet.destination.port):
                 self._gtpu(packet)
+            elif PFCP_PORT in (packet.source.port, packet.destination.port):
+                self._pfcp(packet)
             else:
                 self._gtpc(packet)
         except WireError:
@@ -151,6 +155,15 @@ class LadderObserver:
         header = [("teid", f"0x{decoded.teid:08x}" if decoded.teid is not None else "none"), ("sequence", str(decoded.sequence))]
         self._add(packet, name=message_name(message), classes=(type(message).__name__,), rung=self._rung(packet), detail=detail.strip(),
                   trees=[("GTPv2-C header", header), (message_name(message), tree_of(message))], tunnels=sightings, imsi=imsi)
+
+    def _pfcp(self, packet: TappedPacket) -> None:
+        decoded = pfcp.decode(packet.payload)
+        message = decoded.message
+        cause = getattr(message, "cause", None)
+        detail = "" if cause is None else str(getattr(cause, "name", cause)).replace("_", " ").lower()
+        header = [("seid", f"0x{decoded.seid:016x}" if decoded.seid is not None else "none"), ("sequence", str(decoded.sequence))]
+        self._add(packet, name=message_name(message), classes=(type(message).__name__,), rung=self._rung(packet), detail=detail,
+                  trees=[("PFCP header", header), (message_name(message), tree_of(message))])
 
     def _diameter(self, packet: TappedPacket) -> None:
         key = (packet.source, packet.destination)
