@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from epc.dataplane.rules import FTeid, Interface, Session, SessionChange, Usage
+from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage
 
 
 class DropReason(Enum):
@@ -28,6 +28,7 @@ class DropReason(Enum):
     RATE_EXCEEDED = "rate_exceeded"                 # above a QER's maximum bit rate
     QUOTA_EXHAUSTED = "quota_exhausted"             # a URR's volume quota is used up
     FAR_DROP = "far_drop"                           # the rule says so
+    TOO_BIG = "too_big"                             # longer than the MTU and not to be fragmented: ICMP told the sender
     BUFFER_FULL = "buffer_full"
     BUFFER_DISCARDED = "buffer_discarded"           # buffered, then the session went or the rule became DROP
     NO_LINK = "no_link"                             # plain IP link not connected
@@ -69,15 +70,31 @@ class EndMarker:
     pdr_id: int
 
 
+class UsageTrigger(Enum):
+    """Why a URR reports (Usage Report Trigger, TS 29.244 clause 8.2.41)."""
+
+    VOLUME_THRESHOLD = "volume_threshold"
+    TIME_THRESHOLD = "time_threshold"
+    PERIOD = "period"
+    VOLUME_QUOTA = "volume_quota"               # from now on packets are dropped
+    TIME_QUOTA = "time_quota"                   # likewise
+    QUOTA_HOLDING_TIME = "quota_holding_time"   # likewise: nobody used the quota
+    APPLICATION_START = "application_start"
+    APPLICATION_STOP = "application_stop"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuotaReached:
-    """A URR's volume quota is used up: from now on its packets are dropped (TS 29.244 clause 5.2.2.2). Raised once until it is granted anew."""
+class UsageReport:
+    """A URR says what it has measured, and why now. ``usage`` is everything since the rule was created, not since the last report."""
 
     session_id: int
     urr_id: int
+    trigger: UsageTrigger
+    usage: Usage
+    application_id: str | None = None           # of an application's start or stop
 
 
-Event = DownlinkData | UnknownTeid | ErrorIndication | EndMarker | QuotaReached
+Event = DownlinkData | UnknownTeid | ErrorIndication | EndMarker | UsageReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

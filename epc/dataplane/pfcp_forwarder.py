@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, QuotaReached, Statistics
+from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, Statistics, UsageReport, UsageTrigger
 from epc.dataplane.pfcp_rules import InexpressibleChange, changed, establishment, far_with_tunnel, modification, tunnel_of
 from epc.dataplane.rules import FTeid, Interface, RuleError, Session, SessionChange, Usage
 from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
@@ -302,7 +302,8 @@ class PfcpForwarder:
         self._take_usage(remote, report.usage_reports)
         for usage in report.usage_reports:
             if UsageReportTrigger.VOLQU in usage.usage_report_trigger:
-                self.on_event(QuotaReached(session_id=session.id, urr_id=usage.urr_id))
+                measured = self.usage(session.id)[usage.urr_id]
+                self.on_event(UsageReport(session_id=session.id, urr_id=usage.urr_id, trigger=UsageTrigger.VOLUME_QUOTA, usage=measured))
         if report.error_indication_report is not None:
             for fteid in report.error_indication_report.remote_fteids:
                 self._error_indications += 1

@@ -30,6 +30,7 @@ class ApplyAction(Flag):
     FORWARD = 2
     BUFFER = 4
     NOTIFY_CP = 8   # with BUFFER: tell the control plane about the first packet, see ``DownlinkData``
+    DUPLICATE = 16  # with FORWARD: a copy of each packet also goes to every one of the FAR's ``duplicates``
 
 
 class Gate(IntEnum):
@@ -134,9 +135,33 @@ class Pdr:
     network_instance: str = ""              # the APN on SGi, the IMSI on Uu
     ue_ip_address: UeIpAddress | None = None
     sdf_filters: tuple[SdfFilter, ...] = () # one of them has to match; none: everything matches
+    application_id: str | None = None       # only flows in which this application was recognised, see ``Application``
     far_id: int
     qer_ids: tuple[int, ...] = ()
     urr_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """How flows of one application are recognised: what PFCP calls its PFDs (TS 29.244 clauses 6.2.5 and 8.2.39).
+
+    A flow belongs to it when one of ``flows`` fits, or when the name that the flow asks for is one of ``domain_names`` or ends with a
+    dot and one of them: TLS server name (RFC 6066), HTTP Host, or the question of a DNS query. The addresses in an answer to such a
+    query belong to it too, for as long as the answer may be kept. Until a flow has shown its name it belongs to no application.
+    """
+
+    id: str
+    domain_names: tuple[str, ...] = ()      # lower case, without a dot at either end
+    flows: tuple[SdfFilter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """Where a copy goes (Duplicating Parameters, TS 29.244 clause 7.5.2.3-3): fields as in :class:`Far`."""
+
+    destination_interface: Interface = Interface.CORE
+    outer_header_creation: FTeid | None = None
+    network_instance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +173,8 @@ class Far:
     destination_interface: Interface = Interface.CORE
     outer_header_creation: FTeid | None = None      # the tunnel's far end; absent: plain IP to the link ``network_instance``
     network_instance: str = ""
+    duplicates: tuple[Duplicate, ...] = ()
+    redirect_url: str | None = None                 # HTTP requests are answered with a redirection there, all else is dropped (clause 8.2.20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,24 +197,47 @@ class Qer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Urr:
-    """Usage Reporting Rule (TS 29.244 clause 7.5.2.4): counts the packets of every PDR that names it.
+    """Usage Reporting Rule (TS 29.244 clause 7.5.2.4): measures the packets of every PDR that names it.
 
-    After ``volume_quota_octets`` in both directions together nothing passes any more, and ``QuotaReached`` is raised once; the packet
-    that uses the quota up still passes. A change that gives the URR again grants that quota anew.
+    * **Quotas.** After ``volume_quota_octets`` in both directions together, or ``time_quota_s`` of use, nothing passes any more and one
+      :class:`~epc.dataplane.forwarder.UsageReport` says so; the packet that uses the volume up still passes.
+    * **Thresholds.** A report is made each time that much more was used; packets go on. ``period_s`` makes one each period, used or not.
+    * **Time of use** starts with a packet and stops ``inactivity_s`` after the last one, that pause included; without ``inactivity_s`` it
+      runs from the first packet on.
+    * ``quota_holding_time_s`` after the last packet one report says that nobody uses the quota; the quota is then taken back.
+    * ``application_events``: the first packet of a recognised application raises a report, and the end of its last flow another one.
+
+    A change that gives the URR again grants its quotas and thresholds anew, counted from then on: give it only where that is meant.
+    What was measured is never reset by a change.
     """
 
     id: int
     volume_quota_octets: int | None = None
+    volume_threshold_octets: int | None = None
+    time_quota_s: float | None = None
+    time_threshold_s: float | None = None
+    inactivity_s: float | None = None
+    quota_holding_time_s: float | None = None
+    period_s: float | None = None
+    application_events: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Packets that were forwarded, and the octets of the users' IP packets: outer headers do not count (TS 29.244 clause 8.2.41)."""
+    """Packets that were forwarded, and the octets of the users' IP packets: outer headers do not count (TS 29.244 clause 8.2.41).
+
+    ``duration_s`` is the time of use, as the URR measures it.
+    """
 
     uplink_packets: int = 0
     uplink_octets: int = 0
     downlink_packets: int = 0
     downlink_octets: int = 0
+    duration_s: float = 0.0
+
+    @property
+    def octets(self) -> int:
+        return self.uplink_octets + self.downlink_octets
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -195,6 +245,7 @@ class Usage:
             uplink_octets=self.uplink_octets + other.uplink_octets,
             downlink_packets=self.downlink_packets + other.downlink_packets,
             downlink_octets=self.downlink_octets + other.downlink_octets,
+            duration_s=self.duration_s + other.duration_s,
         )
 
 

@@ -18,7 +18,7 @@ from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from epc.dataplane.flow import compile_filter
-from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, QuotaReached, Statistics, UnknownTeid
+from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid, UsageReport, UsageTrigger
 from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
 from epc.dataplane.socket_rules import (
     ANY_ADDRESS,
@@ -378,6 +378,14 @@ class SocketForwarder:
     def _notify(self, event: Event) -> None:
         self.on_event(event)
 
+    def _quota_reached(self, session_id: int, urr_id: int) -> None:
+        self._loop.call_soon(self._report_usage, session_id, urr_id, UsageTrigger.VOLUME_QUOTA)     # the packet that used it up is yet to be counted
+
+    def _report_usage(self, session_id: int, urr_id: int, trigger: UsageTrigger) -> None:
+        usage = self.usage(session_id).get(urr_id) if session_id in self._sessions else None
+        if usage is not None:
+            self.on_event(UsageReport(session_id=session_id, urr_id=urr_id, trigger=trigger, usage=usage))
+
     def _now_ns(self) -> int:
         return int(self._loop.time() * 1_000_000_000)
 
@@ -454,8 +462,7 @@ class SocketForwarder:
         if urr.volume_quota_octets is not None:
             quota = None if grant else old.quotas.get(urr.id)
             if quota is None:
-                event = QuotaReached(session_id=new.session.id, urr_id=urr.id)
-                quota = self._new_quota(urr.volume_quota_octets, partial(self._notify, event))
+                quota = self._new_quota(urr.volume_quota_octets, partial(self._quota_reached, new.session.id, urr.id))
             new.quotas[urr.id] = quota
 
     def _new_counter(self) -> Counter:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import ClassVar, TypeVar
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, QuotaReached
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder
+from epc.dataplane.forwarder import UsageReport as UsageEvent
 from epc.dataplane.rules import Usage
 from epc.node import Node, View
 from epc.node.pfcp import PfcpInterface, pfcp_peers
@@ -191,7 +192,7 @@ class UserPlaneNode(Node[C]):
                 self.remove(session)
 
     def _on_user_plane(self, event: Event) -> None:
-        if not isinstance(event, DownlinkData | ErrorIndication | QuotaReached):
+        if not isinstance(event, DownlinkData | ErrorIndication | UsageEvent):
             return
         session = self.sessions.get(event.session_id)
         if session is None:
@@ -204,11 +205,7 @@ class UserPlaneNode(Node[C]):
             lost = ErrorIndicationReport(remote_fteids=(Fteid.at(event.tunnel.teid, event.tunnel.address),))
             self._send(session, SessionReportRequest(report_type=ReportType.ERIR, error_indication_report=lost))
         else:
-            self._loop.call_soon(self._report_quota, session, event.urr_id)     # the packet that used it up is yet to be counted
-
-    def _report_quota(self, session: UpSession, urr_id: int) -> None:
-        if self.is_established(session) and urr_id in session.rules.urrs:
-            used_up = self.report(UsageReport, session, urr_id, UsageReportTrigger.VOLQU, self.forwarder.usage(session.seid)[urr_id])
+            used_up = self.report(UsageReport, session, event.urr_id, UsageReportTrigger.VOLQU, event.usage)
             self._send(session, SessionReportRequest(report_type=ReportType.USAR, usage_reports=(used_up,)))
 
     def _send(self, session: UpSession, report: SessionReportRequest) -> None:

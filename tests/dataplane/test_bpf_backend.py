@@ -12,11 +12,11 @@ from epc.dataplane import ip_packet
 from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
 from epc.dataplane.bpf.program import ObjectError, ObjectFile
 from epc.dataplane.bpf_backend import BpfForwarder
-from epc.dataplane.forwarder import DownlinkData, DropReason, GtpuPort, QuotaReached
+from epc.dataplane.forwarder import DownlinkData, DropReason, GtpuPort, UsageReport, UsageTrigger
 from epc.dataplane.hosts import HostKind, open_hosts
 from epc.dataplane.ip_endpoint import serve_udp_echo
 from epc.dataplane.ip_packet import Datagram, IcmpEcho
-from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
+from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr, Usage
 from epc.transport.sockets import SocketTransport
 from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire
 
@@ -169,7 +169,8 @@ async def test_quota_stops_both_directions_and_tells_once(bench: BpfBench, ipv4:
     await bench.settle()
     assert len(pgw.sgi.received) == 11
     assert pgw.sgw.received == []
-    assert bench.events == [QuotaReached(session_id=1, urr_id=1)]
+    assert bench.events == [UsageReport(
+        session_id=1, urr_id=1, trigger=UsageTrigger.VOLUME_QUOTA, usage=Usage(uplink_packets=11, uplink_octets=1100))]
     assert pgw.drops == {DropReason.QUOTA_EXHAUSTED: 10}
     pgw.forwarder.modify(1, SessionChange(urrs=(Urr(id=1, volume_quota_octets=100),)))
     for _ in range(3):

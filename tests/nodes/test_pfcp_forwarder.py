@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, QuotaReached
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, UsageReport, UsageTrigger
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, RuleError, Session, SessionChange, Urr, Usage
 from epc.node import parse_config
@@ -152,7 +152,7 @@ async def test_downlink_data_error_indication_and_quota_become_events(bench: Ben
     bench.forwarder.modify(1, SessionChange(fars=(TO_ENB,)))
     await bench.forwarder.confirmed(1)
     await bench.send("enb", session.pdrs[0].local_f_teid, count=2)
-    assert QuotaReached(session_id=1, urr_id=1) in bench.events
+    assert [(event.urr_id, event.trigger) for event in bench.events if isinstance(event, UsageReport)] == [(1, UsageTrigger.VOLUME_QUOTA)]
     assert sum(usage.uplink_octets + usage.downlink_octets for usage in bench.forwarder.usage(1).values()) == 40
     bench.events.clear()
     bench.ports["enb"].send(
