@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 import shutil
@@ -16,7 +17,29 @@ from epc.wire.diameter import S6A_APPLICATION, ExperimentalResultCode, Message, 
 from epc.wire.diameter.avp import VENDOR_3GPP, TbcdDigits
 from epc.wire.diameter.base import CapabilitiesExchangeRequest
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability, VendorSpecificApplicationId
-from epc.wire.diameter.policy import ChargingRuleDefinition, ChargingRuleInstall, DefaultEpsBearerQos, FlowDirection, FlowInformation
+from epc.wire.diameter.policy import (
+    ApplicationDetectionInformation,
+    ChargingRuleDefinition,
+    ChargingRuleInstall,
+    ChargingRuleReport,
+    DefaultEpsBearerQos,
+    FlowDirection,
+    FlowInformation,
+    FlowStatus,
+    MuteNotification,
+    PacketFilterInformation,
+    PacketFilterOperation,
+    PacketFilterUsage,
+    PccRuleStatus,
+    QosInformation,
+    ResourceAllocationNotification,
+    RuleFailureCode,
+    ServiceUnit,
+    UsageMonitoringInformation,
+    UsageMonitoringLevel,
+    UsageMonitoringReport,
+    UsageMonitoringSupport,
+)
 from epc.wire.diameter.subscription import (
     AllApnConfigurationsIncludedIndicator,
     Ambr,
@@ -237,6 +260,191 @@ GOLDEN["credit control answer"] = gx.CreditControlAnswer(
           00000000
 """
 
+GOLDEN["re-auth request, an application's rule with its times and its threshold"] = gx.ReAuthRequest(
+    session_id="pgw.lab;1;2", origin_host="pcrf.lab", origin_realm="lab", destination_realm="lab", destination_host="pgw.lab",
+    event_trigger=(gx.EventTrigger.APPLICATION_START, gx.EventTrigger.USAGE_REPORT, gx.EventTrigger.REVALIDATION_TIMEOUT),
+    charging_rule_install=(ChargingRuleInstall(
+        charging_rule_definition=(ChargingRuleDefinition(
+            charging_rule_name=b"video", rating_group=7, tdf_application_identifier=b"video", flow_status=FlowStatus.ENABLED,
+            qos_information=QosInformation(
+                qos_class_identifier=1, max_requested_bandwidth_ul=128_000, max_requested_bandwidth_dl=256_000, guaranteed_bitrate_ul=64_000,
+                guaranteed_bitrate_dl=128_000, allocation_retention_priority=ARP),
+            precedence=10, monitoring_key=b"m1", mute_notification=MuteNotification.MUTE_REQUIRED),),
+        rule_activation_time=datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        rule_deactivation_time=datetime.datetime(2040, 1, 2, 3, 4, 5, tzinfo=datetime.UTC),
+        resource_allocation_notification=ResourceAllocationNotification.ENABLE_NOTIFICATION),),
+    revalidation_time=datetime.datetime(2026, 1, 2, 4, 0, 0, tzinfo=datetime.UTC),
+    usage_monitoring_information=(
+        UsageMonitoringInformation(
+            monitoring_key=b"m1", granted_service_unit=(ServiceUnit(cc_total_octets=1_000_000),),
+            usage_monitoring_level=UsageMonitoringLevel.PCC_RULE_LEVEL),
+        UsageMonitoringInformation(
+            monitoring_key=b"m2", usage_monitoring_level=UsageMonitoringLevel.SESSION_LEVEL,
+            usage_monitoring_report=UsageMonitoringReport.USAGE_MONITORING_REPORT_REQUIRED,
+            usage_monitoring_support=UsageMonitoringSupport.USAGE_MONITORING_DISABLED)),
+), """
+    0100029c c0000102 01000016 00000011 00000022  # version and length, flags and command, application, hop-by-hop, end-to-end
+    00000107 40 000013  # Session-Id
+      7067772e6c61623b313b3200
+    00000102 40 00000c  # Auth-Application-Id
+      01000016
+    00000108 40 000010  # Origin-Host
+      706372662e6c6162
+    00000128 40 00000b  # Origin-Realm
+      6c616200
+    0000011b 40 00000b  # Destination-Realm
+      6c616200
+    00000125 40 00000f  # Destination-Host
+      7067772e6c616200
+    0000011d 40 00000c  # Re-Auth-Request-Type
+      00000000
+    000003ee c0 000010 000028af  # Event-Trigger
+      00000027
+    000003ee c0 000010 000028af  # Event-Trigger
+      00000021
+    000003ee c0 000010 000028af  # Event-Trigger
+      00000011
+    000003e9 c0 000154 000028af  # Charging-Rule-Install
+      000003eb c0 000118 000028af  # Charging-Rule-Definition
+        000003ed c0 000011 000028af  # Charging-Rule-Name
+          766964656f000000
+        000001b0 40 00000c  # Rating-Group
+          00000007
+        00000440 80 000011 000028af  # TDF-Application-Identifier
+          766964656f000000
+        000001ff c0 000010 000028af  # Flow-Status
+          00000002
+        000003f8 c0 000098 000028af  # QoS-Information
+          00000404 c0 000010 000028af  # QoS-Class-Identifier
+            00000001
+          00000204 c0 000010 000028af  # Max-Requested-Bandwidth-UL
+            0001f400
+          00000203 c0 000010 000028af  # Max-Requested-Bandwidth-DL
+            0003e800
+          00000402 c0 000010 000028af  # Guaranteed-Bitrate-UL
+            0000fa00
+          00000401 c0 000010 000028af  # Guaranteed-Bitrate-DL
+            0001f400
+          0000040a 80 00003c 000028af  # Allocation-Retention-Priority
+            00000416 80 000010 000028af  # Priority-Level
+              00000008
+            00000417 80 000010 000028af  # Pre-emption-Capability
+              00000001
+            00000418 80 000010 000028af  # Pre-emption-Vulnerability
+              00000000
+        000003f2 c0 000010 000028af  # Precedence
+          0000000a
+        0000042a 80 00000e 000028af  # Monitoring-Key
+          6d310000
+        00000af9 80 000010 000028af  # Mute-Notification
+          00000000
+      00000413 c0 000010 000028af  # Rule-Activation-Time
+        ed01b425
+      00000414 c0 000010 000028af  # Rule-Deactivation-Time
+        075679a5
+      00000427 80 000010 000028af  # Resource-Allocation-Notification
+        00000000
+    00000412 c0 000010 000028af  # Revalidation-Time
+      ed01c140
+    0000042b 80 000044 000028af  # Usage-Monitoring-Information
+      0000042a 80 00000e 000028af  # Monitoring-Key
+        6d310000
+      000001af 40 000018  # Granted-Service-Unit
+        000001a5 40 000010  # CC-Total-Octets
+          00000000000f4240
+      0000042c 80 000010 000028af  # Usage-Monitoring-Level
+        00000001
+    0000042b 80 00004c 000028af  # Usage-Monitoring-Information
+      0000042a 80 00000e 000028af  # Monitoring-Key
+        6d320000
+      0000042c 80 000010 000028af  # Usage-Monitoring-Level
+        00000000
+      0000042d 80 000010 000028af  # Usage-Monitoring-Report
+        00000000
+      0000042e 80 000010 000028af  # Usage-Monitoring-Support
+        00000000
+"""
+
+GOLDEN["credit control request, events"] = gx.CreditControlRequest(
+    session_id="pgw.lab;1;2", origin_host="pgw.lab", origin_realm="lab", destination_realm="lab",
+    cc_request_type=gx.CcRequestType.UPDATE_REQUEST, cc_request_number=3,
+    packet_filter_information=(PacketFilterInformation(
+        precedence=5, packet_filter_content="permit out 17 from 192.0.2.1 to assigned", flow_direction=FlowDirection.BIDIRECTIONAL),),
+    packet_filter_operation=PacketFilterOperation.ADDITION,
+    charging_rule_report=(ChargingRuleReport(
+        charging_rule_name=(b"voice",), pcc_rule_status=PccRuleStatus.INACTIVE, rule_failure_code=RuleFailureCode.RESOURCE_ALLOCATION_FAILURE),),
+    application_detection_information=(ApplicationDetectionInformation(
+        tdf_application_identifier=b"video", tdf_application_instance_identifier=b"1", flow_information=(FlowInformation(
+            flow_description="permit out 6 from 192.0.2.1 443 to assigned", packet_filter_usage=PacketFilterUsage.SEND_TO_UE,
+            flow_direction=FlowDirection.BIDIRECTIONAL),)),),
+    event_trigger=(gx.EventTrigger.APPLICATION_START, gx.EventTrigger.USAGE_REPORT),
+    usage_monitoring_information=(UsageMonitoringInformation(
+        monitoring_key=b"m1", used_service_unit=(ServiceUnit(cc_total_octets=1_000_100, cc_input_octets=100, cc_output_octets=1_000_000),),
+        usage_monitoring_level=UsageMonitoringLevel.PCC_RULE_LEVEL),),
+), """
+    0100023c c0000110 01000016 00000011 00000022  # version and length, flags and command, application, hop-by-hop, end-to-end
+    00000107 40 000013  # Session-Id
+      7067772e6c61623b313b3200
+    00000102 40 00000c  # Auth-Application-Id
+      01000016
+    00000108 40 00000f  # Origin-Host
+      7067772e6c616200
+    00000128 40 00000b  # Origin-Realm
+      6c616200
+    0000011b 40 00000b  # Destination-Realm
+      6c616200
+    000001a0 40 00000c  # CC-Request-Type
+      00000002
+    0000019f 40 00000c  # CC-Request-Number
+      00000003
+    00000425 80 000060 000028af  # Packet-Filter-Information
+      000003f2 c0 000010 000028af  # Precedence
+        00000005
+      00000423 80 000034 000028af  # Packet-Filter-Content
+        7065726d6974206f75742031372066726f6d203139322e302e322e3120746f20
+        61737369676e6564
+      00000438 80 000010 000028af  # Flow-Direction
+        00000003
+    00000426 80 000010 000028af  # Packet-Filter-Operation
+      00000001
+    000003fa c0 000040 000028af  # Charging-Rule-Report
+      000003ed c0 000011 000028af  # Charging-Rule-Name
+        766f696365000000
+      000003fb c0 000010 000028af  # PCC-Rule-Status
+        00000001
+      00000407 c0 000010 000028af  # Rule-Failure-Code
+        0000000a
+    0000044a 80 000094 000028af  # Application-Detection-Information
+      00000440 80 000011 000028af  # TDF-Application-Identifier
+        766964656f000000
+      00000af2 80 00000d 000028af  # TDF-Application-Instance-Identifier
+        31000000
+      00000422 80 000064 000028af  # Flow-Information
+        000001fb c0 000037 000028af  # Flow-Description
+          7065726d6974206f757420362066726f6d203139322e302e322e312034343320
+          746f2061737369676e656400
+        00000430 80 000010 000028af  # Packet-Filter-Usage
+          00000001
+        00000438 80 000010 000028af  # Flow-Direction
+          00000003
+    000003ee c0 000010 000028af  # Event-Trigger
+      00000027
+    000003ee c0 000010 000028af  # Event-Trigger
+      00000021
+    0000042b 80 000064 000028af  # Usage-Monitoring-Information
+      0000042a 80 00000e 000028af  # Monitoring-Key
+        6d310000
+      000001be 40 000038  # Used-Service-Unit
+        000001a5 40 000010  # CC-Total-Octets
+          00000000000f42a4
+        0000019c 40 000010  # CC-Input-Octets
+          0000000000000064
+        0000019e 40 000010  # CC-Output-Octets
+          00000000000f4240
+      0000042c 80 000010 000028af  # Usage-Monitoring-Level
+        00000001
+"""
+
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
 
 
@@ -277,6 +485,6 @@ def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
          "-e", "diameter.applicationId", "-e", "_ws.malformed", "-e", "_ws.expert.message"],
         check=True, capture_output=True, text=True)
     seen = [line.split("\t") for line in run.stdout.splitlines()]
-    assert [fields[0] for fields in seen] == ["257", "316", "316", "318", "272"]
-    assert [fields[1] for fields in seen] == ["0", "16777251", "16777251", "16777251", "16777238"]
+    assert [fields[0] for fields in seen] == ["257", "316", "316", "318", "272", "258", "272"]
+    assert [fields[1] for fields in seen] == ["0", "16777251", "16777251", "16777251", "16777238", "16777238", "16777238"]
     assert all(not any(fields[2:]) for fields in seen), run.stdout

@@ -38,26 +38,28 @@ class Entry(NamedTuple):
     mandatory: bool
 
 
-# TS 29.272 table 7.3.1/1, TS 29.212 tables 5.3.0.1 and 5.4.0.1, TS 29.229 table 6.3.1: the M bit must not be set, or need not be.
+# TS 29.272 table 7.3.1/1, TS 29.212 tables 5.3.0.1 and 5.4.0.1, TS 29.214 table 5.3.0.1, TS 29.229 table 6.3.1: the M bit must not be set,
+# or need not be.
 NOT_MANDATORY_3GPP = frozenset("""
-    Active-Time Age-Of-Location-Information AIR-Flags Allocation-Retention-Priority AN-GW-Address AN-GW-Status AN-Trusted
-    APN-Aggregate-Max-Bitrate-DL APN-Aggregate-Max-Bitrate-UL Charging-Correlation-Indicator CLR-Flags Conditional-APN-Aggregate-Max-Bitrate
-    Current-Location-Retrieved Default-EPS-Bearer-QoS Default-QoS-Information Default-QoS-Name E-UTRAN-Cell-Global-Identity eDRX-Cycle-Length
-    Emergency-Info Emergency-Services EPS-Location-Information EPS-User-State Error-Diagnostic Event-Report-Indication Extended-APN-AMBR-DL
-    Extended-APN-AMBR-UL Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL External-Identifier
-    Feature-List Feature-List-ID Flow-Direction Flow-Information Flow-Label Geodetic-Information Geographical-Information
-    Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions ICS-Indicator IMS-Voice-Over-PS-Sessions-Supported Interworking-5GS-Indicator
-    Last-UE-Activity-Time LIPA-Permission Maximum-UE-Availability-Time MDT-User-Consent MME-Location-Information MME-User-State
-    Monitoring-Event-Config-Status Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key MPS-Priority Mute-Notification
-    NetLoc-Access-Support Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator Packet-Filter-Content Packet-Filter-Identifier
-    Packet-Filter-Information Packet-Filter-Operation Packet-Filter-Usage PDN-Connection-Continuity Pre-emption-Capability
-    Pre-emption-Vulnerability Preferred-Data-Mode Priority-Level PUR-Flags RAT-Type Redirect-Information Redirect-Support Relay-Node-Indicator
+    Active-Time AF-Signalling-Protocol Age-Of-Location-Information AIR-Flags Allocation-Retention-Priority AN-GW-Address AN-GW-Status AN-Trusted
+    Application-Detection-Information Application-Service-Provider-Identity APN-Aggregate-Max-Bitrate-DL APN-Aggregate-Max-Bitrate-UL
+    Charging-Correlation-Indicator CLR-Flags Conditional-APN-Aggregate-Max-Bitrate Content-Version Current-Location-Retrieved
+    Default-EPS-Bearer-QoS Default-QoS-Information Default-QoS-Name E-UTRAN-Cell-Global-Identity eDRX-Cycle-Length Emergency-Info
+    Emergency-Services EPS-Location-Information EPS-User-State Error-Diagnostic Event-Report-Indication Extended-APN-AMBR-DL Extended-APN-AMBR-UL
+    Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL External-Identifier Feature-List Feature-List-ID
+    Flow-Direction Flow-Information Flow-Label Geodetic-Information Geographical-Information Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions
+    ICS-Indicator IMS-Voice-Over-PS-Sessions-Supported Interworking-5GS-Indicator Last-UE-Activity-Time LIPA-Permission
+    Maximum-UE-Availability-Time MDT-User-Consent MME-Location-Information MME-User-State Monitoring-Event-Config-Status
+    Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key MPS-Priority Mute-Notification NetLoc-Access-Support
+    Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator Packet-Filter-Content Packet-Filter-Identifier Packet-Filter-Information
+    Packet-Filter-Operation Packet-Filter-Usage PDN-Connection-Continuity Pre-emption-Capability Pre-emption-Vulnerability Preferred-Data-Mode
+    Priority-Level PUR-Flags RAT-Type Redirect-Information Redirect-Support Relay-Node-Indicator Required-Access-Info
     Resource-Allocation-Notification Routing-Filter Routing-IP-Address Routing-Rule-Definition Routing-Rule-Install Routing-Rule-Remove
     Rule-Failure-Code-Detail SCEF-ID SCEF-Realm Security-Parameter-Index Service-Gap-Time SIPTO-Permission Sponsor-Identity
-    Subscribed-Periodic-RAU-TAU-Timer Subscribed-VSRVCC Subscription-Data-Deletion Supported-Features Supported-Services
-    TDF-Application-Identifier TDF-Information Third-Context-Identifier Tracking-Area-Identity Tunnel-Header-Filter Tunnel-Header-Length
-    Tunnel-Information UDP-Source-Port UE-SRVCC-Capability UE-Usage-Type Usage-Monitoring-Information Usage-Monitoring-Level
-    Usage-Monitoring-Report Usage-Monitoring-Support User-CSG-Information User-Id VPLMN-LIPA-Allowed
+    Sponsored-Connectivity-Data Sponsoring-Action Subscribed-Periodic-RAU-TAU-Timer Subscribed-VSRVCC Subscription-Data-Deletion
+    Supported-Features Supported-Services TDF-Application-Identifier TDF-Information Third-Context-Identifier Tracking-Area-Identity
+    Tunnel-Header-Filter Tunnel-Header-Length Tunnel-Information UDP-Source-Port UE-SRVCC-Capability UE-Usage-Type Usage-Monitoring-Information
+    Usage-Monitoring-Level Usage-Monitoring-Report Usage-Monitoring-Support User-CSG-Information User-Id VPLMN-LIPA-Allowed
 """.split())  # noqa: SIM905
 
 # RFC 6733 clause 4.5: likewise.
@@ -73,7 +75,7 @@ IDENTITIES = frozenset("""
 """.split())  # noqa: SIM905
 
 # RFC 6733 clause 4.3.1: filter rules are text, which the source lists as octets.
-FILTER_RULES = frozenset({"Flow-Description", "NAS-Filter-Rule", "Restriction-Filter-Rule", "TFT-Filter"})
+FILTER_RULES = frozenset({"Flow-Description", "NAS-Filter-Rule", "Packet-Filter-Content", "Restriction-Filter-Rule", "TFT-Filter"})
 
 
 def entries() -> list[Entry]:

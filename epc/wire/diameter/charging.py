@@ -6,6 +6,10 @@ import datetime
 import enum
 
 from epc.wire.diameter.avp import IPAddress
+from epc.wire.diameter.groups import FinalUnitAction as FinalUnitAction
+from epc.wire.diameter.groups import FinalUnitIndication as FinalUnitIndication
+from epc.wire.diameter.groups import RedirectAddressType as RedirectAddressType
+from epc.wire.diameter.groups import RedirectServer as RedirectServer
 from epc.wire.diameter.policy import QosInformation
 from epc.wire.diameter.results import ResultCode
 from epc.wire.diameter.schema import Group, avp_group, recurring_group
@@ -31,23 +35,6 @@ class CcSessionFailover(enum.IntEnum):
 
     FAILOVER_NOT_SUPPORTED = 0
     FAILOVER_SUPPORTED = 1
-
-
-class FinalUnitAction(enum.IntEnum):
-    """What happens to the user when the last units are used up (RFC 8506 clause 8.35)."""
-
-    TERMINATE = 0
-    REDIRECT = 1
-    RESTRICT_ACCESS = 2
-
-
-class RedirectAddressType(enum.IntEnum):
-    """RFC 8506 clause 8.38."""
-
-    IPV4_ADDRESS = 0
-    IPV6_ADDRESS = 1
-    URL = 2
-    SIP_URI = 3
 
 
 class TariffChangeUsage(enum.IntEnum):
@@ -180,24 +167,6 @@ class UsedServiceUnit(Group):
     cc_output_octets: int | None = None                     # to the user
     cc_service_specific_units: int | None = None
     event_charging_timestamp: tuple[datetime.datetime, ...] = ()
-
-
-@recurring_group
-class RedirectServer(Group):
-    """Where the user is sent to, such as a page that sells credit (RFC 8506 clause 8.37)."""
-
-    redirect_address_type: RedirectAddressType | int
-    redirect_server_address: str
-
-
-@recurring_group
-class FinalUnitIndication(Group):
-    """The units of this grant are the last ones (RFC 8506 clause 8.34)."""
-
-    final_unit_action: FinalUnitAction | int
-    restriction_filter_rule: tuple[str, ...] = ()           # IPFilterRule: what stays allowed
-    filter_id: tuple[str, ...] = ()                         # filters that the gateway knows by name
-    redirect_server: RedirectServer | None = None
 
 
 @recurring_group

@@ -150,3 +150,38 @@ class UserEquipmentInfo(Group):
 
     user_equipment_info_type: UserEquipmentInfoType | int
     user_equipment_info_value: bytes
+
+
+class FinalUnitAction(enum.IntEnum):
+    """What happens to the user when the last units are used up (RFC 8506 clause 8.35)."""
+
+    TERMINATE = 0
+    REDIRECT = 1
+    RESTRICT_ACCESS = 2
+
+
+class RedirectAddressType(enum.IntEnum):
+    """RFC 8506 clause 8.38."""
+
+    IPV4_ADDRESS = 0
+    IPV6_ADDRESS = 1
+    URL = 2
+    SIP_URI = 3
+
+
+@recurring_group
+class RedirectServer(Group):
+    """Where the user is sent to, such as a page that sells credit (RFC 8506 clause 8.37)."""
+
+    redirect_address_type: RedirectAddressType | int
+    redirect_server_address: str
+
+
+@recurring_group
+class FinalUnitIndication(Group):
+    """The units of this grant are the last ones (RFC 8506 clause 8.34)."""
+
+    final_unit_action: FinalUnitAction | int
+    restriction_filter_rule: tuple[str, ...] = ()           # IPFilterRule: what stays allowed
+    filter_id: tuple[str, ...] = ()                         # filters that the gateway knows by name
+    redirect_server: RedirectServer | None = None

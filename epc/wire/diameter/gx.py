@@ -19,11 +19,14 @@ from epc.wire.diameter.groups import (
     UserEquipmentInfo,
 )
 from epc.wire.diameter.policy import (
+    ApplicationDetectionInformation,
     ChargingRuleInstall,
     ChargingRuleRemove,
     ChargingRuleReport,
     DefaultEpsBearerQos,
     EventReportIndication,
+    PacketFilterInformation,
+    PacketFilterOperation,
     QosInformation,
     UsageMonitoringInformation,
 )
@@ -200,8 +203,12 @@ class CreditControlRequest(Request):
     bearer_usage: BearerUsage | int | None = None
     online: Online | int | None = None
     offline: Offline | int | None = None
+    packet_filter_information: tuple[PacketFilterInformation, ...] = ()     # the UE asks for resources, with the operation
+    packet_filter_operation: PacketFilterOperation | int | None = None
     charging_rule_report: tuple[ChargingRuleReport, ...] = ()
+    application_detection_information: tuple[ApplicationDetectionInformation, ...] = ()
     event_trigger: tuple[EventTrigger | int, ...] = ()
+    ran_nas_release_cause: tuple[bytes, ...] = ()                   # TS 29.212 clause 5.3.106: why the access network took a bearer away
     access_network_charging_address: IPAddress | None = None
     access_network_charging_identifier_gx: tuple[AccessNetworkChargingIdentifierGx, ...] = ()
     usage_monitoring_information: tuple[UsageMonitoringInformation, ...] = ()

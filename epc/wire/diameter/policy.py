@@ -7,7 +7,7 @@ import enum
 import ipaddress
 
 from epc.wire.diameter.avp import IPAddress
-from epc.wire.diameter.groups import AllocationRetentionPriority, RatType
+from epc.wire.diameter.groups import AllocationRetentionPriority, FinalUnitIndication, RatType, RedirectAddressType
 from epc.wire.diameter.schema import Group, avp_group, recurring_group
 
 
@@ -82,6 +82,65 @@ class ReportingLevel(enum.IntEnum):
     SPONSORED_CONNECTIVITY_LEVEL = 2
 
 
+class PacketFilterOperation(enum.IntEnum):
+    """What the UE wants with packet filters (TS 29.212 clause 5.3.57)."""
+
+    DELETION = 0
+    ADDITION = 1
+    MODIFICATION = 2
+
+
+class PacketFilterUsage(enum.IntEnum):
+    """TS 29.212 clause 5.3.66."""
+
+    SEND_TO_UE = 1
+
+
+class ResourceAllocationNotification(enum.IntEnum):
+    """TS 29.212 clause 5.3.50."""
+
+    ENABLE_NOTIFICATION = 0
+
+
+class ChargingCorrelationIndicator(enum.IntEnum):
+    """TS 29.212 clause 5.3.67."""
+
+    CHARGING_IDENTIFIER_REQUIRED = 0
+
+
+class MuteNotification(enum.IntEnum):
+    """TS 29.212 clause 5.3.98: no APPLICATION_START and APPLICATION_STOP for this rule."""
+
+    MUTE_REQUIRED = 0
+
+
+class RedirectSupport(enum.IntEnum):
+    """TS 29.212 clause 5.3.83."""
+
+    REDIRECTION_DISABLED = 0
+    REDIRECTION_ENABLED = 1
+
+
+class UsageMonitoringLevel(enum.IntEnum):
+    """What a usage threshold counts (TS 29.212 clause 5.3.61)."""
+
+    SESSION_LEVEL = 0               # the whole IP-CAN session but for rules that are excluded
+    PCC_RULE_LEVEL = 1              # the rules that name the monitoring key; what an absent AVP means
+    ADC_RULE_LEVEL = 2
+
+
+class UsageMonitoringReport(enum.IntEnum):
+    """TS 29.212 clause 5.3.62."""
+
+    USAGE_MONITORING_REPORT_REQUIRED = 0
+
+
+class UsageMonitoringSupport(enum.IntEnum):
+    """TS 29.212 clause 5.3.63."""
+
+    USAGE_MONITORING_DISABLED = 0
+
+
 @recurring_group
 class QosInformation(Group):
     """QoS of a rule, a bearer or the whole APN (TS 29.212 clause 5.3.16); all rates in bit/s."""
@@ -111,11 +170,42 @@ class FlowInformation(Group):
 
     flow_description: str | None = None             # "permit out ip from any to assigned"; always as the downlink packet looks
     packet_filter_identifier: bytes | None = None
-    packet_filter_usage: int | None = None          # 1: send the filter to the UE
+    packet_filter_usage: PacketFilterUsage | int | None = None
     tos_traffic_class: bytes | None = None          # value and mask
     security_parameter_index: bytes | None = None
     flow_label: bytes | None = None
     flow_direction: FlowDirection | int | None = None
+
+
+@avp_group
+class PacketFilterInformation(Group):
+    """A filter that the UE asks resources for (TS 29.212 clause 5.3.56)."""
+
+    packet_filter_identifier: bytes | None = None   # of a filter that the PCRF knows; with its deletion or modification
+    precedence: int | None = None
+    packet_filter_content: str | None = None        # "permit out ip from 192.0.2.1 to assigned"; always as the downlink packet looks
+    tos_traffic_class: bytes | None = None
+    security_parameter_index: bytes | None = None
+    flow_label: bytes | None = None
+    flow_direction: FlowDirection | int | None = None
+
+
+@recurring_group
+class RedirectInformation(Group):
+    """Where the traffic of an application is sent to (TS 29.212 clause 5.3.82)."""
+
+    redirect_support: RedirectSupport | int | None = None
+    redirect_address_type: RedirectAddressType | int | None = None
+    redirect_server_address: str | None = None
+
+
+@avp_group
+class ApplicationDetectionInformation(Group):
+    """An application whose traffic began or ended (TS 29.212 clause 5.3.91)."""
+
+    tdf_application_identifier: bytes
+    tdf_application_instance_identifier: bytes | None = None    # allocated by the PCEF; names the same start with its stop
+    flow_information: tuple[FlowInformation, ...] = ()          # the flows seen, where they can be told
 
 
 @recurring_group
@@ -136,7 +226,12 @@ class ChargingRuleDefinition(Group):
     precedence: int | None = None                   # the lower, the earlier it is tried
     af_charging_identifier: bytes | None = None
     monitoring_key: bytes | None = None
+    redirect_information: RedirectInformation | None = None     # for a rule with an application
+    mute_notification: MuteNotification | int | None = None
+    af_signalling_protocol: int | None = None
     sponsor_identity: str | None = None
+    application_service_provider_identity: str | None = None
+    required_access_info: tuple[int, ...] = ()
 
 
 @recurring_group
@@ -149,8 +244,8 @@ class ChargingRuleInstall(Group):
     bearer_identifier: bytes | None = None
     rule_activation_time: datetime.datetime | None = None
     rule_deactivation_time: datetime.datetime | None = None
-    resource_allocation_notification: int | None = None     # 0: tell the PCRF when the bearer stands
-    charging_correlation_indicator: int | None = None
+    resource_allocation_notification: ResourceAllocationNotification | int | None = None     # tell the PCRF when the bearer stands
+    charging_correlation_indicator: ChargingCorrelationIndicator | int | None = None
 
 
 @avp_group
@@ -170,6 +265,8 @@ class ChargingRuleReport(Group):
     bearer_identifier: bytes | None = None
     pcc_rule_status: PccRuleStatus | int | None = None
     rule_failure_code: RuleFailureCode | int | None = None
+    final_unit_indication: FinalUnitIndication | None = None    # with OUT_OF_CREDIT: what became of the rules' traffic
+    ran_nas_release_cause: tuple[bytes, ...] = ()
 
 
 @avp_group
@@ -188,8 +285,9 @@ class EventReportIndication(Group):
 
 @avp_group
 class ServiceUnit(Group):
-    """Octets or seconds granted or used (RFC 8506 clauses 8.17, 8.19)."""
+    """Octets or seconds granted or used (RFC 8506 clauses 8.17, 8.19; TS 29.212 clause 5.3.60)."""
 
+    monitoring_time: datetime.datetime | None = None            # the usage before and after is told apart
     tariff_change_usage: int | None = None
     cc_time: int | None = None
     cc_total_octets: int | None = None
@@ -199,11 +297,12 @@ class ServiceUnit(Group):
 
 @avp_group
 class UsageMonitoringInformation(Group):
-    """TS 29.212 clause 5.3.60."""
+    """A threshold of usage, or what was used (TS 29.212 clause 5.3.60)."""
 
-    monitoring_key: bytes | None = None
-    granted_service_unit: tuple[ServiceUnit, ...] = ()
-    used_service_unit: tuple[ServiceUnit, ...] = ()
-    usage_monitoring_level: int | None = None
-    usage_monitoring_report: int | None = None
-    usage_monitoring_support: int | None = None
+    monitoring_key: bytes | None = None                         # allocated by the PCRF
+    granted_service_unit: tuple[ServiceUnit, ...] = ()          # the threshold; absent: the usage is no longer reported
+    used_service_unit: tuple[ServiceUnit, ...] = ()             # since the last report
+    quota_consumption_time: int | None = None                   # idle seconds after which time is no longer counted
+    usage_monitoring_level: UsageMonitoringLevel | int | None = None
+    usage_monitoring_report: UsageMonitoringReport | int | None = None
+    usage_monitoring_support: UsageMonitoringSupport | int | None = None
