@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping  # noqa: F401
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage
+from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage  # noqa: F401
 
 
 class DropReason(Enum):
