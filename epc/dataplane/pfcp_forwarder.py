@@ -18,7 +18,7 @@ from epc.dataplane.pfcp_rules import InexpressibleChange, changed, establishment
 from epc.dataplane.rules import FTeid, Interface, RuleError, Session, SessionChange, Usage
 from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
 from epc.peer.timer import TimerExpired
-from epc.transport.gtpc import MessageObserver
+from epc.transport.exchange import MessageObserver
 from epc.transport.interface import Address, Transport
 from epc.transport.pfcp import PfcpEndpoint
 from epc.wire.errors import WireError
@@ -202,7 +202,7 @@ class PfcpForwarder:
 
     def _establishment(self, session: Session) -> SessionEstablishmentRequest:
         local = self.endpoint.machine.local
-        return establishment(session, node_id=local.node_id, host=self.endpoint.address.host, usage_period_s=self._usage_period_s)
+        return establishment(session, node_id=local.node_id, host=self.endpoint.local.host, usage_period_s=self._usage_period_s)
 
     def _establish_anew(self, remote: _Remote) -> None:
         """From nothing, with the rules as they shall be."""

@@ -1,20 +1,25 @@
 """GTP-C between one local entity and its peers, without I/O: TS 29.274 clauses 4.2, 7.6 and 7.7, TS 23.007 clauses 16 to 18.
 
-The machine numbers requests, repeats them until they are answered, answers repeated requests from a cache, answers Echo
-Requests, watches paths and restart counters. Time is a parameter: whoever owns the machine calls :meth:`GtpcMachine.receive` with each
-datagram and :meth:`GtpcMachine.timer` at :meth:`GtpcMachine.next_timeout`, and after each call sends :meth:`GtpcMachine.datagrams` and
-handles :meth:`GtpcMachine.events`.
+On top of what :mod:`epc.peer.exchange` does for requests, the machine answers Echo Requests, watches paths and restart counters, and knows
+commands, whose answer may be a request with their sequence number.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple, Protocol
 
+from epc.peer.exchange import (
+    Alarm,
+    ExchangeObserver,
+    PeerAddress,
+    ReplyMissing,
+    ReplyReceived,
+    ReplyUnreadable,
+    RequestMachine,
+    Transaction,
+    TransactionKey,
+)
 from epc.peer.timer import Timer
 from epc.wire.errors import WireError
 from epc.wire.gtpv2 import (
@@ -34,8 +39,6 @@ from epc.wire.gtpv2 import (
     encode,
     rejection,
 )
-
-PeerAddress = tuple[str, int]
 
 T3_RESPONSE = Timer("T3-RESPONSE", 3.0, 2)
 _ECHO_RESPONSE = Timer("T3-RESPONSE", 3.0, 4)
@@ -64,46 +67,7 @@ class GtpcTimers:
     """How long an answer is kept for repeated requests: longer than the peer's T3-RESPONSE times N3-REQUESTS."""
 
 
-class GtpcObserver(Protocol):
-    """Counts what passes. Message types are TS 29.274's numbers."""
-
-    def sent(self, message_type: int) -> None: ...
-
-    def received(self, message_type: int) -> None: ...
-
-    def retransmitted(self, message_type: int) -> None: ...
-
-    def duplicate(self, message_type: int) -> None: ...
-
-    def discarded(self, reason: str) -> None:
-        """``reason``: ``short``, ``version``, ``unknown_type``, ``syntax`` or ``unexpected``."""
-
-
-class _Unobserved:
-    def sent(self, message_type: int) -> None:
-        pass
-
-    def received(self, message_type: int) -> None:
-        pass
-
-    def retransmitted(self, message_type: int) -> None:
-        pass
-
-    def duplicate(self, message_type: int) -> None:
-        pass
-
-    def discarded(self, reason: str) -> None:
-        pass
-
-
 # --- events -------------------------------------------------------------------------------------------------------------------
-
-
-class TransactionKey(NamedTuple):
-    """One outstanding request or command."""
-
-    host: str
-    sequence: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,31 +79,6 @@ class RequestReceived:
     sequence: int
     peer: PeerAddress
     message_priority: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyReceived:
-    """The answer to a request; to a command, its failure indication or the request that it triggered."""
-
-    transaction: TransactionKey
-    packet: Packet
-    peer: PeerAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyUnreadable:
-    """An answer came and is malformed, or says that the peer does not speak version 2."""
-
-    transaction: TransactionKey
-    error: WireError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyMissing:
-    """The peer stayed silent through all transmissions."""
-
-    transaction: TransactionKey
-    timer: Timer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,35 +105,10 @@ class PathRestored:
 
 
 PathEvent = PeerRestarted | PathFailed | PathRestored
-Event = RequestReceived | ReplyReceived | ReplyUnreadable | ReplyMissing | PathEvent
+Event = RequestReceived | ReplyReceived[Packet] | ReplyUnreadable | ReplyMissing | PathEvent
 
 
 # --- the machine --------------------------------------------------------------------------------------------------------------
-
-
-class _Alarm(Enum):
-    RETRANSMIT = 1
-    ECHO = 2
-    PURGE = 3
-
-
-@dataclass(slots=True)
-class _Transaction:
-    key: TransactionKey
-    peer: PeerAddress
-    message_type: int
-    octets: bytes
-    timer: Timer
-    expires: float
-    transmissions: int = 1
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What became of a request that was received: ``None`` while the node is at it."""
-
-    octets: bytes | None
-    expires: float
 
 
 @dataclass(slots=True)
@@ -206,7 +120,7 @@ class _Path:
     echo: TransactionKey | None = None
 
 
-class GtpcMachine:
+class GtpcMachine(RequestMachine[Event]):
     """All peers of one local GTP-C entity."""
 
     def __init__(
@@ -215,54 +129,23 @@ class GtpcMachine:
         restart_counter: int,
         timers: GtpcTimers | None = None,
         first_sequence: int = 0,
-        observer: GtpcObserver | None = None,
+        observer: ExchangeObserver | None = None,
         remote_teid: Callable[[int], int | None] | None = None,
         max_cached_answers: int = 65536,
     ) -> None:
         """``remote_teid`` finds the peer's TEID for a local one, to answer malformed requests of an existing session."""
         self.restart_counter = restart_counter & 0xFF
         self.timers = timers or GtpcTimers()
-        self._observer: GtpcObserver = observer or _Unobserved()
+        super().__init__(
+            sequence_numbers=COMMAND_BIT, first_sequence=first_sequence, duplicates_s=self.timers.duplicates_s, observer=observer,
+            max_cached_answers=max_cached_answers,
+        )
         self._remote_teid = remote_teid
-        self._max_cached_answers = max_cached_answers
-        self._sequence = first_sequence % COMMAND_BIT
-        self._transactions: dict[TransactionKey, _Transaction] = {}
-        self._answers: OrderedDict[tuple[PeerAddress, int, int], _Answer] = OrderedDict()       # oldest first
         self._paths: dict[str, _Path] = {}
         self._restart_counters: dict[str, int] = {}
-        self._agenda: list[tuple[float, int, _Alarm, TransactionKey | str]] = []
-        self._ticket = 0
-        self._purge_armed = False
-        self._datagrams: list[tuple[bytes, PeerAddress]] = []
-        self._events: deque[Event] = deque()
+        self._echoes = Alarm(self._echo, self._wants_echo)
 
     # What the owner collects
-
-    def datagrams(self) -> list[tuple[bytes, PeerAddress]]:
-        """Datagrams to send, in order; the caller owns the list."""
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
-
-    def events(self) -> Iterator[Event]:
-        while self._events:
-            yield self._events.popleft()
-
-    def next_timeout(self) -> float | None:
-        """When :meth:`timer` wants to be called."""
-        agenda = self._agenda
-        while agenda and self._is_stale(agenda[0]):
-            heapq.heappop(agenda)
-        return agenda[0][0] if agenda else None
-
-    @property
-    def outstanding(self) -> int:
-        """Requests that wait for their answer, Echo Requests included."""
-        return len(self._transactions)
-
-    @property
-    def unanswered(self) -> int:
-        """Requests received that the node has not answered yet."""
-        return sum(1 for answer in self._answers.values() if answer.octets is None)
 
     def describe_paths(self) -> list[dict[str, object]]:
         """For state reports: every watched peer, whether it is up, its restart counter."""
@@ -277,32 +160,25 @@ class GtpcMachine:
         self, peer: PeerAddress, message: Message, *, teid: int | None, now: float, timer: Timer | None = None, command: RequestReceived | None = None
     ) -> TransactionKey:
         """Send a request or command and expect its answer. ``command`` is the one that triggered this request: it gives the sequence number."""
-        is_command = message.message_type in FAILURE_OF_COMMAND
-        key = TransactionKey(peer[0], command.sequence) if command else self._new_key(peer[0], is_command=is_command)
+        if command:                     # a repeated command gets the request that it triggered once more
+            key = TransactionKey(peer[0], command.sequence)
+        else:                           # commands have the most significant bit set, requests have not (TS 29.274 clause 7.6)
+            key = self._new_sequence(peer[0], COMMAND_BIT if message.message_type in FAILURE_OF_COMMAND else 0)
         octets = encode(message, teid=teid, sequence=key.sequence)
         if command:
-            self._close_command(command, octets)
-        timer = timer or self.timers.t3_response
-        self._transactions[key] = _Transaction(key, peer, message.message_type, octets, timer, now + timer.seconds)
-        self._at(now + timer.seconds, _Alarm.RETRANSMIT, key)
-        self._send(octets, peer, message.message_type)
+            self._note_answer((command.peer, command.sequence, int(command.message.message_type)), octets)
+        self._begin(key, peer, message.message_type, octets, timer or self.timers.t3_response, now, is_own=False)
         return key
-
-    def cancel(self, transaction: TransactionKey) -> None:
-        """Stop repeating a request; a late answer counts as unexpected."""
-        self._transactions.pop(transaction, None)
 
     def respond(self, request: RequestReceived, message: Message, *, teid: int | None) -> None:
         """Answer a request; repeated ones get the same octets without asking again."""
         octets = encode(message, teid=teid, sequence=request.sequence)
-        answer = self._answers.get((request.peer, request.sequence, request.message.message_type))
-        if answer is not None:
-            answer.octets = octets
+        self._note_answer((request.peer, request.sequence, request.message.message_type), octets)
         self._send(octets, request.peer, message.message_type)
 
     def notify(self, peer: PeerAddress, message: Message, *, teid: int) -> None:
         """Send a message that has no answer (Stop Paging Indication and the like)."""
-        sequence = self._new_key(peer[0], is_command=False).sequence
+        sequence = self._new_sequence(peer[0]).sequence
         self._send(encode(message, teid=teid, sequence=sequence), peer, message.message_type)
 
     def watch(self, peer: PeerAddress, now: float) -> None:
@@ -312,7 +188,7 @@ class GtpcMachine:
             path = self._paths[peer[0]] = _Path(peer)
             if self.timers.echo_interval_s is not None:
                 path.next_echo = now + self.timers.echo_interval_s
-                self._at(path.next_echo, _Alarm.ECHO, peer[0])
+                self._at(path.next_echo, self._echoes, peer[0])
         path.watchers += 1
 
     def unwatch(self, host: str) -> None:
@@ -325,73 +201,30 @@ class GtpcMachine:
             if path.echo is not None:
                 self._transactions.pop(path.echo, None)
 
-    # Time
+    # Paths
 
-    def timer(self, now: float) -> None:
-        """Do what is due at ``now``."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            entry = heapq.heappop(agenda)
-            if self._is_stale(entry):
-                continue
-            _, _, alarm, subject = entry
-            if alarm is _Alarm.RETRANSMIT:
-                assert isinstance(subject, TransactionKey)
-                self._retransmit(self._transactions[subject], now)
-            elif alarm is _Alarm.ECHO:
-                assert isinstance(subject, str)
-                self._echo(self._paths[subject], now)
-            else:
-                self._purge(now)
+    def _wants_echo(self, host: str, when: float) -> bool:
+        path = self._paths.get(host)
+        return path is not None and path.next_echo == when
 
-    def _at(self, when: float, alarm: _Alarm, subject: TransactionKey | str) -> None:
-        self._ticket += 1
-        heapq.heappush(self._agenda, (when, self._ticket, alarm, subject))
+    def _echo(self, host: str, now: float) -> None:
+        assert self.timers.echo_interval_s is not None
+        path = self._paths[host]
+        if path.echo is None:
+            path.echo = key = self._new_sequence(host)
+            octets = encode(EchoRequest(recovery=self.restart_counter), teid=None, sequence=key.sequence)
+            self._begin(key, path.peer, MessageType.ECHO_REQUEST, octets, self.timers.echo_response, now, is_own=True)
+        path.next_echo = now + self.timers.echo_interval_s
+        self._at(path.next_echo, self._echoes, host)
 
-    def _is_stale(self, entry: tuple[float, int, _Alarm, TransactionKey | str]) -> bool:
-        when, _, alarm, subject = entry
-        if alarm is _Alarm.RETRANSMIT:
-            assert isinstance(subject, TransactionKey)
-            transaction = self._transactions.get(subject)
-            return transaction is None or transaction.expires != when
-        if alarm is _Alarm.ECHO:
-            assert isinstance(subject, str)
-            path = self._paths.get(subject)
-            return path is None or path.next_echo != when
-        return False
-
-    def _retransmit(self, transaction: _Transaction, now: float) -> None:
-        if transaction.transmissions <= transaction.timer.retries:
-            transaction.transmissions += 1
-            transaction.expires = now + transaction.timer.seconds
-            self._at(transaction.expires, _Alarm.RETRANSMIT, transaction.key)
-            self._observer.retransmitted(transaction.message_type)
-            self._datagrams.append((transaction.octets, transaction.peer))
-            return
-        del self._transactions[transaction.key]
-        path = self._paths.get(transaction.peer[0])
+    def _own_request_unanswered(self, transaction: Transaction, now: float) -> None:
+        host = transaction.peer[0]
+        path = self._paths.get(host)
         if path is not None and path.echo == transaction.key:
             path.echo = None
             if path.is_up:
                 path.is_up = False
-                self._events.append(PathFailed(host=transaction.peer[0]))
-        else:
-            self._events.append(ReplyMissing(transaction=transaction.key, timer=transaction.timer))
-
-    def _echo(self, path: _Path, now: float) -> None:
-        assert self.timers.echo_interval_s is not None
-        if path.echo is None:
-            path.echo = self.request(path.peer, EchoRequest(recovery=self.restart_counter), teid=None, now=now, timer=self.timers.echo_response)
-        path.next_echo = now + self.timers.echo_interval_s
-        self._at(path.next_echo, _Alarm.ECHO, path.peer[0])
-
-    def _purge(self, now: float) -> None:
-        answers = self._answers
-        while answers and next(iter(answers.values())).expires <= now:
-            answers.popitem(last=False)
-        self._purge_armed = bool(answers)
-        if answers:
-            self._at(now + self.timers.duplicates_s, _Alarm.PURGE, "")
+                self._events.append(PathFailed(host=host))
 
     # Receiving
 
@@ -425,11 +258,7 @@ class GtpcMachine:
         recovery: int | None = getattr(message, "recovery", None)
         if message_type in _CAN_START:
             key = (peer, packet.sequence, int(message_type))
-            answer = self._answers.get(key)
-            if answer is not None and answer.expires > now:
-                self._observer.duplicate(message_type)
-                if answer.octets is not None:
-                    self._datagrams.append((answer.octets, peer))
+            if self._is_repeated(key, message_type, now):
                 return
             if recovery is not None:
                 self._note_restart_counter(peer[0], recovery)
@@ -460,7 +289,7 @@ class GtpcMachine:
             return
         self._complete(packet, peer)
 
-    def _answers_transaction(self, message_type: MessageType, transaction: _Transaction) -> bool:
+    def _answers_transaction(self, message_type: MessageType, transaction: Transaction) -> bool:
         asked = MessageType(transaction.message_type)
         return message_type in (REPLY_TO.get(asked), FAILURE_OF_COMMAND.get(asked), MessageType.VERSION_NOT_SUPPORTED_INDICATION)
 
@@ -504,32 +333,3 @@ class GtpcMachine:
         """Make room: the longest known peer without a session goes, or the longest known one."""
         oldest = next((host for host in self._restart_counters if host not in self._paths), next(iter(self._restart_counters)))
         del self._restart_counters[oldest]
-
-    def _remember(self, key: tuple[PeerAddress, int, int], now: float) -> None:
-        answers = self._answers
-        answers.pop(key, None)
-        if len(answers) >= self._max_cached_answers:
-            answers.popitem(last=False)
-        answers[key] = _Answer(None, now + self.timers.duplicates_s)
-        if not self._purge_armed:
-            self._purge_armed = True
-            self._at(now + self.timers.duplicates_s, _Alarm.PURGE, "")
-
-    def _close_command(self, command: RequestReceived, octets: bytes) -> None:
-        """A repeated command gets the request it triggered once more."""
-        answer = self._answers.get((command.peer, command.sequence, int(command.message.message_type)))
-        if answer is not None:
-            answer.octets = octets
-
-    def _new_key(self, host: str, *, is_command: bool) -> TransactionKey:
-        """The next sequence number; commands have the most significant bit set, requests have not (TS 29.274 clause 7.6)."""
-        while True:
-            self._sequence = (self._sequence + 1) % COMMAND_BIT
-            key = TransactionKey(host, self._sequence | (COMMAND_BIT if is_command else 0))
-            if key not in self._transactions:
-                return key
-
-    def _send(self, octets: bytes, peer: PeerAddress, message_type: int) -> None:
-        self._observer.sent(message_type)
-        self._datagrams.append((octets, peer))
-

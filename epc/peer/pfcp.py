@@ -1,20 +1,26 @@
 """PFCP between one local entity and its peers, without I/O: TS 29.244 clauses 6.2, 6.4 and 7.6.
 
-The machine numbers requests, repeats them until they are answered, answers repeated requests from a cache, sets up and keeps associations,
-answers and sends heartbeats, and notices a peer that has restarted. Time is a parameter: whoever owns the machine calls
-:meth:`PfcpMachine.receive` with each datagram and :meth:`PfcpMachine.timer` at :meth:`PfcpMachine.next_timeout`, and after each call sends
-:meth:`PfcpMachine.datagrams` and handles :meth:`PfcpMachine.events`.
+On top of what :mod:`epc.peer.exchange` does for requests, the machine sets up and keeps associations, answers and sends heartbeats, and notices a
+peer that has restarted.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple, Protocol
 
+from epc.peer.exchange import (
+    Alarm,
+    ExchangeObserver,
+    PeerAddress,
+    ReplyMissing,
+    ReplyReceived,
+    ReplyUnreadable,
+    RequestMachine,
+    Transaction,
+    TransactionKey,
+)
 from epc.peer.timer import Timer
 from epc.wire.errors import WireError
 from epc.wire.pfcp import (
@@ -46,8 +52,6 @@ from epc.wire.pfcp import (
     rejection,
 )
 
-PeerAddress = tuple[str, int]
-
 PFCP_PORT = 8805                # where requests go, whatever port a peer's own come from (TS 29.244 clause 4.4.2)
 T1 = Timer("T1", 3.0, 2)        # with N1 = 3 transmissions in all (TS 29.244 clause 6.4)
 
@@ -61,38 +65,6 @@ class PfcpTimers:
     """From one attempt to set up an association that failed to the next."""
     duplicates_s: float = 15.0
     """How long an answer is kept for repeated requests: longer than the peer's T1 times N1."""
-
-
-class PfcpObserver(Protocol):
-    """Counts what passes. Message types are TS 29.244's numbers."""
-
-    def sent(self, message_type: int) -> None: ...
-
-    def received(self, message_type: int) -> None: ...
-
-    def retransmitted(self, message_type: int) -> None: ...
-
-    def duplicate(self, message_type: int) -> None: ...
-
-    def discarded(self, reason: str) -> None:
-        """``reason``: ``short``, ``version``, ``unknown_type``, ``syntax``, ``unexpected`` or ``no_association``."""
-
-
-class _Unobserved:
-    def sent(self, message_type: int) -> None:
-        pass
-
-    def received(self, message_type: int) -> None:
-        pass
-
-    def retransmitted(self, message_type: int) -> None:
-        pass
-
-    def duplicate(self, message_type: int) -> None:
-        pass
-
-    def discarded(self, reason: str) -> None:
-        pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +94,6 @@ class Association:
 # --- events -------------------------------------------------------------------------------------------------------------------
 
 
-class TransactionKey(NamedTuple):
-    """One outstanding request."""
-
-    host: str
-    sequence: int
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestReceived:
     """A request, once however often it came. Hand it back to :meth:`PfcpMachine.respond`."""
@@ -137,29 +102,6 @@ class RequestReceived:
     seid: int | None
     sequence: int
     peer: PeerAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyReceived:
-    transaction: TransactionKey
-    packet: Packet
-    peer: PeerAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyUnreadable:
-    """An answer came and is malformed, or says that the peer does not speak version 1."""
-
-    transaction: TransactionKey
-    error: WireError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplyMissing:
-    """The peer stayed silent through all transmissions."""
-
-    transaction: TransactionKey
-    timer: Timer
 
 
 class LossReason(Enum):
@@ -196,37 +138,10 @@ class PathRestored:
 
 
 AssociationEvent = AssociationEstablished | AssociationLost | PathFailed | PathRestored
-Event = RequestReceived | ReplyReceived | ReplyUnreadable | ReplyMissing | AssociationEvent
+Event = RequestReceived | ReplyReceived[Packet] | ReplyUnreadable | ReplyMissing | AssociationEvent
 
 
 # --- the machine --------------------------------------------------------------------------------------------------------------
-
-
-class _Alarm(Enum):
-    RETRANSMIT = 1
-    HEARTBEAT = 2
-    ASSOCIATE = 3
-    PURGE = 4
-
-
-@dataclass(slots=True)
-class _Transaction:
-    key: TransactionKey
-    peer: PeerAddress
-    message_type: int
-    octets: bytes
-    timer: Timer
-    expires: float
-    is_own: bool                # the machine's own, not its owner's
-    transmissions: int = 1
-
-
-@dataclass(slots=True)
-class _Answer:
-    """What became of a request that was received: ``None`` while the node is at it."""
-
-    octets: bytes | None
-    expires: float
 
 
 @dataclass(slots=True)
@@ -236,11 +151,7 @@ class _Path:
     heartbeat: TransactionKey | None = None
 
 
-_Subject = TransactionKey | str
-_AgendaEntry = tuple[float, int, _Alarm, _Subject]
-
-
-class PfcpMachine:
+class PfcpMachine(RequestMachine[Event]):
     """All peers of one local PFCP entity."""
 
     def __init__(
@@ -249,49 +160,24 @@ class PfcpMachine:
         *,
         timers: PfcpTimers | None = None,
         first_sequence: int = 0,
-        observer: PfcpObserver | None = None,
+        observer: ExchangeObserver | None = None,
         remote_seid: Callable[[int], int | None] | None = None,
         max_cached_answers: int = 65536,
     ) -> None:
         """``remote_seid`` finds the peer's SEID for a local one, to answer malformed requests of an existing session."""
         self.local = local
         self.timers = timers or PfcpTimers()
-        self._observer: PfcpObserver = observer or _Unobserved()
+        super().__init__(
+            sequence_numbers=1 << 24, first_sequence=first_sequence, duplicates_s=self.timers.duplicates_s, observer=observer,
+            max_cached_answers=max_cached_answers,
+        )
         self._remote_seid = remote_seid
-        self._max_cached_answers = max_cached_answers
-        self._sequence = first_sequence & 0xFFFFFF
-        self._transactions: dict[TransactionKey, _Transaction] = {}
-        self._answers: OrderedDict[tuple[PeerAddress, int, int], _Answer] = OrderedDict()       # oldest first
         self._paths: dict[str, _Path] = {}                      # by the associated peer's host
         self._wanted: dict[str, tuple[PeerAddress, float]] = {}     # hosts to have an association with, and when to try again
-        self._agenda: list[_AgendaEntry] = []
-        self._ticket = 0
-        self._purge_armed = False
-        self._datagrams: list[tuple[bytes, PeerAddress]] = []
-        self._events: deque[Event] = deque()
+        self._heartbeats = Alarm(self._heartbeat, self._wants_heartbeat)
+        self._attempts = Alarm(self._setup, self._wants_association)
 
     # What the owner collects
-
-    def datagrams(self) -> list[tuple[bytes, PeerAddress]]:
-        """Datagrams to send, in order; the caller owns the list."""
-        datagrams, self._datagrams = self._datagrams, []
-        return datagrams
-
-    def events(self) -> Iterator[Event]:
-        while self._events:
-            yield self._events.popleft()
-
-    def next_timeout(self) -> float | None:
-        """When :meth:`timer` wants to be called."""
-        agenda = self._agenda
-        while agenda and self._is_stale(agenda[0]):
-            heapq.heappop(agenda)
-        return agenda[0][0] if agenda else None
-
-    @property
-    def outstanding(self) -> int:
-        """Requests that wait for their answer, the machine's own included."""
-        return len(self._transactions)
 
     def associations(self) -> Iterable[Association]:
         return tuple(path.association for path in self._paths.values())
@@ -306,16 +192,10 @@ class PfcpMachine:
         """Send a request and expect its answer; ``seid`` is the peer's, ``None`` for node related messages."""
         return self._request(peer, message, seid, now, timer or self.timers.t1, is_own=False)
 
-    def cancel(self, transaction: TransactionKey) -> None:
-        """Stop repeating a request; a late answer counts as unexpected."""
-        self._transactions.pop(transaction, None)
-
     def respond(self, request: RequestReceived, message: Message, *, seid: int | None) -> None:
         """Answer a request; repeated ones get the same octets without asking again."""
         octets = encode(message, seid=seid, sequence=request.sequence)
-        answer = self._answers.get((request.peer, request.sequence, request.message.message_type))
-        if answer is not None:
-            answer.octets = octets
+        self._note_answer((request.peer, request.sequence, request.message.message_type), octets)
         self._send(octets, request.peer, message.message_type)
 
     def associate(self, peer: PeerAddress, now: float) -> None:
@@ -347,7 +227,7 @@ class PfcpMachine:
         if host in self._wanted and host not in self._paths:
             when = now + self.timers.association_retry_s
             self._wanted[host] = (self._wanted[host][0], when)
-            self._at(when, _Alarm.ASSOCIATE, host)
+            self._at(when, self._attempts, host)
 
     def _associated(self, message: AssociationSetupRequest | AssociationSetupResponse, peer: PeerAddress, time_stamp: int, now: float) -> None:
         association = Association(
@@ -357,7 +237,7 @@ class PfcpMachine:
         path = self._paths[peer[0]] = _Path(association)
         if self.timers.heartbeat_interval_s is not None:
             path.next_heartbeat = now + self.timers.heartbeat_interval_s
-            self._at(path.next_heartbeat, _Alarm.HEARTBEAT, peer[0])
+            self._at(path.next_heartbeat, self._heartbeats, peer[0])
         self._events.append(AssociationEstablished(association=association))
 
     def _lose(self, path: _Path, reason: LossReason) -> None:
@@ -429,57 +309,24 @@ class PfcpMachine:
 
     # Time
 
-    def timer(self, now: float) -> None:
-        """Do what is due at ``now``."""
-        agenda = self._agenda
-        while agenda and agenda[0][0] <= now:
-            entry = heapq.heappop(agenda)
-            if self._is_stale(entry):
-                continue
-            _, _, alarm, subject = entry
-            if alarm is _Alarm.RETRANSMIT:
-                assert isinstance(subject, TransactionKey)
-                self._retransmit(self._transactions[subject], now)
-            elif alarm is _Alarm.HEARTBEAT:
-                assert isinstance(subject, str)
-                self._heartbeat(self._paths[subject], now)
-            elif alarm is _Alarm.ASSOCIATE:
-                assert isinstance(subject, str)
-                self._setup(subject, now)
-            else:
-                self._purge(now)
+    def _wants_association(self, host: str, when: float) -> bool:
+        wanted = self._wanted.get(host)
+        return host not in self._paths and wanted is not None and wanted[1] == when
 
-    def _at(self, when: float, alarm: _Alarm, subject: _Subject) -> None:
-        self._ticket += 1
-        heapq.heappush(self._agenda, (when, self._ticket, alarm, subject))
+    def _wants_heartbeat(self, host: str, when: float) -> bool:
+        path = self._paths.get(host)
+        return path is not None and path.next_heartbeat == when
 
-    def _is_stale(self, entry: _AgendaEntry) -> bool:
-        when, _, alarm, subject = entry
-        if alarm is _Alarm.PURGE:
-            return False
-        if alarm is _Alarm.RETRANSMIT:
-            assert isinstance(subject, TransactionKey)
-            transaction = self._transactions.get(subject)
-            return transaction is None or transaction.expires != when
-        assert isinstance(subject, str)
-        path = self._paths.get(subject)
-        if alarm is _Alarm.HEARTBEAT:
-            return path is None or path.next_heartbeat != when
-        wanted = self._wanted.get(subject)
-        return path is not None or wanted is None or wanted[1] != when
+    def _heartbeat(self, host: str, now: float) -> None:
+        assert self.timers.heartbeat_interval_s is not None
+        path = self._paths[host]
+        if path.heartbeat is None:
+            message = HeartbeatRequest(recovery_time_stamp_ntp=self.local.recovery_time_stamp_ntp)
+            path.heartbeat = self._request(path.association.peer, message, None, now, self.timers.t1, is_own=True)
+        path.next_heartbeat = now + self.timers.heartbeat_interval_s
+        self._at(path.next_heartbeat, self._heartbeats, host)
 
-    def _retransmit(self, transaction: _Transaction, now: float) -> None:
-        if transaction.transmissions <= transaction.timer.retries:
-            transaction.transmissions += 1
-            transaction.expires = now + transaction.timer.seconds
-            self._at(transaction.expires, _Alarm.RETRANSMIT, transaction.key)
-            self._observer.retransmitted(transaction.message_type)
-            self._datagrams.append((transaction.octets, transaction.peer))
-            return
-        del self._transactions[transaction.key]
-        if not transaction.is_own:
-            self._events.append(ReplyMissing(transaction=transaction.key, timer=transaction.timer))
-            return
+    def _own_request_unanswered(self, transaction: Transaction, now: float) -> None:
         host = transaction.peer[0]
         path = self._paths.get(host)
         if path is not None and path.heartbeat == transaction.key:
@@ -489,22 +336,6 @@ class PfcpMachine:
                 self._events.append(PathFailed(association=path.association))
         elif transaction.message_type == MessageType.ASSOCIATION_SETUP_REQUEST:
             self._setup_later(host, now)
-
-    def _heartbeat(self, path: _Path, now: float) -> None:
-        assert self.timers.heartbeat_interval_s is not None
-        if path.heartbeat is None:
-            message = HeartbeatRequest(recovery_time_stamp_ntp=self.local.recovery_time_stamp_ntp)
-            path.heartbeat = self._request(path.association.peer, message, None, now, self.timers.t1, is_own=True)
-        path.next_heartbeat = now + self.timers.heartbeat_interval_s
-        self._at(path.next_heartbeat, _Alarm.HEARTBEAT, path.association.peer[0])
-
-    def _purge(self, now: float) -> None:
-        answers = self._answers
-        while answers and next(iter(answers.values())).expires <= now:
-            answers.popitem(last=False)
-        self._purge_armed = bool(answers)
-        if answers:
-            self._at(now + self.timers.duplicates_s, _Alarm.PURGE, "")
 
     # Receiving
 
@@ -536,11 +367,7 @@ class PfcpMachine:
     def _received_request(self, packet: Packet, peer: PeerAddress, now: float) -> None:
         message = packet.message
         key = (peer, packet.sequence, int(message.message_type))
-        answer = self._answers.get(key)
-        if answer is not None and answer.expires > now:
-            self._observer.duplicate(message.message_type)
-            if answer.octets is not None:
-                self._datagrams.append((answer.octets, peer))
+        if self._is_repeated(key, message.message_type, now):
             return
         self._remember(key, now)
         request = RequestReceived(message=message, seid=packet.seid, sequence=packet.sequence, peer=peer)
@@ -607,30 +434,10 @@ class PfcpMachine:
             self.cancel(transaction.key)
             self._events.append(ReplyUnreadable(transaction=transaction.key, error=error))
 
-    def _remember(self, key: tuple[PeerAddress, int, int], now: float) -> None:
-        answers = self._answers
-        answers.pop(key, None)
-        if len(answers) >= self._max_cached_answers:
-            answers.popitem(last=False)
-        answers[key] = _Answer(None, now + self.timers.duplicates_s)
-        if not self._purge_armed:
-            self._purge_armed = True
-            self._at(now + self.timers.duplicates_s, _Alarm.PURGE, "")
-
     # Sending
 
     def _request(self, peer: PeerAddress, message: Message, seid: int | None, now: float, timer: Timer, *, is_own: bool) -> TransactionKey:
-        while True:
-            self._sequence = (self._sequence + 1) & 0xFFFFFF
-            key = TransactionKey(peer[0], self._sequence)
-            if key not in self._transactions:
-                break
+        key = self._new_sequence(peer[0])
         octets = encode(message, seid=seid, sequence=key.sequence)
-        self._transactions[key] = _Transaction(key, peer, message.message_type, octets, timer, now + timer.seconds, is_own)
-        self._at(now + timer.seconds, _Alarm.RETRANSMIT, key)
-        self._send(octets, peer, message.message_type)
+        self._begin(key, peer, message.message_type, octets, timer, now, is_own=is_own)
         return key
-
-    def _send(self, octets: bytes, peer: PeerAddress, message_type: int) -> None:
-        self._observer.sent(message_type)
-        self._datagrams.append((octets, peer))

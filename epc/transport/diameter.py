@@ -23,6 +23,7 @@ from typing import Protocol, assert_never
 from epc.peer import diameter as machine
 from epc.peer.diameter import LAB_TIMERS, DiameterPeer, LocalIdentity, PeerTimers, PeerUnavailable, Side
 from epc.peer.timer import Timer, TimerExpired
+from epc.transport.alarm import Alarm
 from epc.transport.interface import Address, Association, ByteStream, Carrier, Listener, Transport
 from epc.wire import diameter
 from epc.wire.diameter import DiameterError, Header, Message, Packet, ResultCode
@@ -657,8 +658,7 @@ class _PeerDriver:
         self._links: dict[Side, _Link] = {}
         self._connections: dict[Side, int] = {}         # what an agent knows them by
         self._connecting: asyncio.Task[None] | None = None
-        self._alarm: asyncio.Handle | None = None
-        self._alarm_time = 0.0              # the handle may not tell: uvloop runs what is due within a millisecond without a timer
+        self._alarm = Alarm(self._ring)
         self._state = (peer.state, peer.watchdog.state)
 
     def stop(self, cause: DisconnectCause) -> None:
@@ -666,9 +666,7 @@ class _PeerDriver:
         self.flush()
 
     def dispose(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
+        self._alarm.cancel()
         if self._connecting is not None:
             self._connecting.cancel()
         for link in self._links.values():
@@ -774,7 +772,7 @@ class _PeerDriver:
                     case _:
                         assert_never(event)
         self._note_state()
-        self._arm()
+        self._alarm.set(self.peer.timer())
 
     def _note_state(self) -> None:
         state = (self.peer.state, self.peer.watchdog.state)
@@ -785,18 +783,8 @@ class _PeerDriver:
         if self._config is None and self.peer.state is machine.PeerState.CLOSED:
             self._node._gone(self)
 
-    def _arm(self) -> None:
-        deadline = self.peer.timer()
-        if deadline is None or (self._alarm is not None and self._alarm_time <= deadline):
-            return                                              # an alarm that rings early only finds nothing to do
-        if self._alarm is not None:
-            self._alarm.cancel()
-        self._alarm = asyncio.get_running_loop().call_at(deadline, self._ring)
-        self._alarm_time = deadline
-
-    def _ring(self) -> None:
-        self._alarm = None
-        self.peer.timeout(max(self._node._now(), self._alarm_time))     # the loop rings up to one clock tick early
+    def _ring(self, now: float) -> None:
+        self.peer.timeout(now)
         self.flush()
 
     def _connect(self) -> None:

@@ -36,7 +36,7 @@ async def session_establishment(node: UserPlaneNode[Any], received: RequestRecei
         node.sx.respond(
             received,
             SessionEstablishmentResponse(
-                node_id=node.sx.machine.local.node_id, cause=CauseValue.REQUEST_ACCEPTED, up_fseid=Fseid.at(seid, node.sx.address.host),
+                node_id=node.sx.machine.local.node_id, cause=CauseValue.REQUEST_ACCEPTED, up_fseid=Fseid.at(seid, node.sx.local.host),
                 created_pdrs=chosen,
             ),
             cp_seid,

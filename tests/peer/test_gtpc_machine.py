@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epc.peer.exchange import ReplyMissing, ReplyReceived, ReplyUnreadable
 from epc.peer.gtpc import (
     Event,
     GtpcMachine,
@@ -17,9 +18,6 @@ from epc.peer.gtpc import (
     PathFailed,
     PathRestored,
     PeerRestarted,
-    ReplyMissing,
-    ReplyReceived,
-    ReplyUnreadable,
     RequestReceived,
 )
 from epc.peer.timer import Timer

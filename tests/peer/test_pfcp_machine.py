@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from epc.peer.exchange import ReplyMissing, ReplyReceived, ReplyUnreadable
 from epc.peer.pfcp import (
     PFCP_PORT,
     AssociationEstablished,
@@ -21,9 +22,6 @@ from epc.peer.pfcp import (
     PathRestored,
     PfcpMachine,
     PfcpTimers,
-    ReplyMissing,
-    ReplyReceived,
-    ReplyUnreadable,
     RequestReceived,
 )
 from epc.peer.timer import Timer
