@@ -30,11 +30,8 @@ from epc.peer.diameter import (
     Send,
     Side,
     StateChanged,
-    Watchdog,
-    WatchdogAction,
-    WatchdogEvent,
-    WatchdogState,
 )
+from epc.peer.diameter_watchdog import Watchdog, WatchdogAction, WatchdogEvent, WatchdogState
 from epc.wire import diameter
 from epc.wire.diameter import GX_APPLICATION, RELAY_APPLICATION, S6A_APPLICATION, DiameterError, ResultCode, s6a
 from epc.wire.diameter.base import CapabilitiesExchangeRequest, DeviceWatchdogRequest, DisconnectCause, DisconnectPeerRequest
