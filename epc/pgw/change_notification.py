@@ -1,4 +1,4 @@
-"""Change Notification: the MME reports where the UE is. Nobody here wants to know, so it is only acknowledged."""
+"""Change Notification: the MME reports where the UE is."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 @procedure(spec="TS 23.401 clause 5.9.2, TS 29.274 clause 7.3.14", starts_on=ChangeNotificationRequest)
 async def change_notification(pgw: Pgw, session: PdnSession, received: RequestReceived) -> None:
+    assert isinstance(received.message, ChangeNotificationRequest)
+    pgw.relocated(session, session.whereabouts.updated(received.message))
     response = ChangeNotificationResponse(
         cause=Cause(value=CauseValue.REQUEST_ACCEPTED), change_reporting_action=ChangeReportingAction.STOP_REPORTING
     )

@@ -11,7 +11,7 @@ from epc.node.gtpc import GtpReject, answering
 from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
-from epc.pgw.context import PdnSession, PolicySession
+from epc.pgw.context import PdnSession, PolicySession, Whereabouts
 from epc.pgw.policy import Policy, bind
 from epc.pgw.protocol_configuration import answer_options
 from epc.procedure import Reject, procedure, step
@@ -66,9 +66,11 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
         step(7, "policy")
         policy = Policy(qos=wanted.bearer_qos, ambr=request.ambr)
         session = PdnSession(
-            imsi=imsi, msisdn=request.msisdn, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address, policy=policy,
+            imsi=imsi, msisdn=request.msisdn, mei=request.mei, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address, policy=policy,
             sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid, s5u_sgw=s5u_sgw,
             s5u_pgw=pgw.forwarder.allocate_f_teid(Interface.ACCESS), charging_id=pgw.next_charging_id(),
+            whereabouts=Whereabouts().updated(request), selection_mode=request.selection_mode,
+            charging_characteristics=request.charging_characteristics,
         )
         failed: tuple[ChargingRuleReport, ...] = ()
         if pgw.gx is not None:

@@ -40,6 +40,7 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
             results.append(BearerContextModified(ebi=wanted.ebi, cause=_ACCEPTED, charging_id=session.charging_id))
         if results and not any(result.cause.is_accepted for result in results):
             raise GtpReject(_NO_SUCH_BEARER)
+        pgw.relocated(session, session.whereabouts.updated(request))
         await pgw.confirmed(session)
         partially = not all(result.cause.is_accepted for result in results)
         pgw.s5.respond(

@@ -23,7 +23,7 @@ from epc.pgw import user_plane
 from epc.pgw.address_pool import AddressPool
 from epc.pgw.change_notification import change_notification
 from epc.pgw.config import PgwConfig
-from epc.pgw.context import PdnSession
+from epc.pgw.context import PdnSession, Whereabouts
 from epc.pgw.create_session import create_session
 from epc.pgw.delete_session import delete_session
 from epc.pgw.gx import ip_can_session_termination
@@ -171,6 +171,10 @@ class Pgw(Node[PgwConfig]):
             self.s5.unwatch(session.sgw)
             session.sgw = sgw
         session.s5c_sgw_teid = s5c_sgw_teid
+
+    def relocated(self, session: PdnSession, whereabouts: Whereabouts) -> None:
+        """The UE is in another network or cell, or comes over another access."""
+        session.whereabouts = whereabouts
 
     def is_established(self, session: PdnSession) -> bool:
         return self._by_session_id.get(session.session_id) is session
