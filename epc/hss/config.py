@@ -8,9 +8,10 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, model_validator
 
 from epc.hss.provisioning import TEST_K, TEST_OPC, parse_subscriber
-from epc.hss.store import FORMS, Subscriber
+from epc.hss.store import Subscriber
 from epc.node import NodeConfig, Section
 from epc.node.config import Digits, ImsiDigits
+from epc.node.database import check_database_url
 from epc.node.diameter import DiameterServer
 
 
@@ -57,17 +58,11 @@ class ProvisionedSubscriber(Section):
         return parse_subscriber(text)
 
 
-def _database_url(text: str) -> str:
-    if "://" not in text:
-        raise ValueError(f"no database URL; {FORMS}")
-    return text
-
-
 class HssConfig(NodeConfig):
     origin_host: str = Field(min_length=1, description="Diameter identity, e.g. hss.epc.mnc001.mcc001.3gppnetwork.org")
     origin_realm: str = Field(min_length=1, description="e.g. epc.mnc001.mcc001.3gppnetwork.org")
     s6a: DiameterServer = DiameterServer()
-    database: Annotated[str, AfterValidator(_database_url)] | None = Field(
+    database: Annotated[str, AfterValidator(check_database_url)] | None = Field(
         default=None, description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; default: subscribers.sqlite in state_directory, "
                                   "or in memory where there is none")
     subscribers: tuple[ProvisionedSubscriber, ...] = ()

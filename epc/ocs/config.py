@@ -13,9 +13,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from epc.node import NodeConfig, Section
 from epc.node.config import Digits, ImsiDigits, PlmnDigits, Seconds
+from epc.node.database import check_database_url
 from epc.node.diameter import DiameterServer
 from epc.ocs.money import parse_money
-from epc.ocs.store import FORMS
 from epc.wire.diameter.charging import RedirectAddressType, TriggerType
 
 _VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?")
@@ -170,17 +170,11 @@ class OpeningAccount(Section):
         return [f"{int(self.imsi) + number:0{len(self.imsi)}}" for number in range(self.count)]
 
 
-def _database_url(text: str) -> str:
-    if "://" not in text:
-        raise ValueError(f"no database URL; {FORMS}")
-    return text
-
-
 class OcsConfig(NodeConfig):
     origin_host: str = Field(min_length=1, description="Diameter identity, e.g. ocs.epc.mnc001.mcc001.3gppnetwork.org")
     origin_realm: str = Field(min_length=1, description="e.g. epc.mnc001.mcc001.3gppnetwork.org")
     gy: DiameterServer = DiameterServer()
-    database: Annotated[str, AfterValidator(_database_url)] | None = Field(
+    database: Annotated[str, AfterValidator(check_database_url)] | None = Field(
         default=None, description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; default: ledger.sqlite in state_directory, "
                                   "or in memory where there is none")
     tariff: Tariff = Tariff()

@@ -14,7 +14,7 @@ from epc.ocs.config import OcsConfig, Rate
 from epc.ocs.credit_control import PROCEDURES
 from epc.ocs.money import parse_money, show_money
 from epc.ocs.re_auth import abort_session, offer_released_credit, re_authorisation
-from epc.ocs.store import Account, Books, CreditSession, Entry, EntryKind, LedgerStore, StoreError, open_store
+from epc.ocs.store import Account, Books, CreditSession, Database, Entry, EntryKind, StoreError, open_store
 from epc.ocs.tariff import RatingEngine
 from epc.peer.diameter import LocalIdentity
 from epc.procedure import Outcome, Procedure, Reject
@@ -46,7 +46,7 @@ class Ocs(Node[OcsConfig]):
     ) -> None:
         super().__init__(config, transport, clock=clock, entropy=entropy)
         self.rating = RatingEngine(config.tariff)
-        self._store: LedgerStore | None = None
+        self._store: Database | None = None
         self._supervision: asyncio.Task[None] | None = None
         self._open_sessions = 0
         self.gy = DiameterNode(
@@ -93,7 +93,7 @@ class Ocs(Node[OcsConfig]):
         return self._store is not None
 
     @property
-    def store(self) -> LedgerStore:
+    def store(self) -> Database:
         """The database; open while the node runs."""
         if self._store is None:
             raise StoreError("the OCS is not running")

@@ -2,51 +2,24 @@
 
 from __future__ import annotations
 
-from urllib.parse import parse_qsl, urlsplit
-
-from epc.hss.store.interface import StoreError, SubscriberExists, SubscriberStore
-from epc.hss.store.sqlite import SYNCHRONOUS, SqliteStore
+from epc.hss.store.interface import SubscriberExists, SubscriberStore
+from epc.hss.store.schema import SCHEMA
+from epc.hss.store.sqlite import CACHE_KIB, SqliteStore
 from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
+from epc.node.database import SqliteDatabase, StoreError, open_database
 
-__all__ = ["FORMS", "Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
-
-DEFAULT_DRIVERS = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "mysql": "mysql+aiomysql", "mariadb": "mariadb+aiomysql"}
-FORMS = "allowed: sqlite:///FILE (relative), sqlite:////FILE (absolute), sqlite:// (in memory), postgresql://USER:PASSWORD@HOST/NAME"
+__all__ = ["Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
 
 
 async def open_store(url: str) -> SubscriberStore:
-    """Open the database at ``url`` and bring its schema up to date; raises :class:`StoreError`.
-
-    ``sqlite:///hss.sqlite`` is a file in the working directory, ``sqlite:////var/lib/epclab/hss.sqlite`` an absolute one,
-    ``sqlite://`` lives in memory. Anything else goes to SQLAlchemy: ``postgresql://user:password@host/name``.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        raise StoreError(f"{url!r} is not a database URL; {FORMS}")
-    if scheme == "sqlite":
-        return _open_sqlite(url, rest)
+    """Open the database at ``url`` and bring its tables up to date; raises :class:`StoreError`."""
+    database = await open_database(url, SCHEMA, cache_kib=CACHE_KIB)
+    if isinstance(database, SqliteDatabase):
+        return SqliteStore(database)
 
     # Imported here: SQLAlchemy costs 0.3 s and 20 MB that the default store does without.
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
     from epc.hss.store.database import DatabaseStore
+    from epc.node.database.engine import EngineDatabase
 
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        raise StoreError(f"{url!r} is not a database URL; {FORMS}") from None
-    store = DatabaseStore(parsed.set(drivername=DEFAULT_DRIVERS.get(parsed.drivername, parsed.drivername)))
-    await store.open()
-    return store
-
-
-def _open_sqlite(url: str, rest: str) -> SqliteStore:
-    path = rest.partition("?")[0]
-    if path and not path.startswith("/"):
-        raise StoreError(f"{url!r}: three slashes before a relative path, four before an absolute one; {FORMS}")
-    options = dict(parse_qsl(urlsplit(url).query))
-    synchronous = options.pop("synchronous", "NORMAL").upper()
-    if options or synchronous not in SYNCHRONOUS:
-        raise StoreError(f"{url!r}: the only option is synchronous={'|'.join(SYNCHRONOUS)}")
-    return SqliteStore(path[1:] or ":memory:", synchronous=synchronous)
+    assert isinstance(database, EngineDatabase)
+    return DatabaseStore(database)

@@ -2,52 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 
 from sqlalchemy import CursorResult, text
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from epc.hss.store import schema
-from epc.hss.store.interface import StoreError, SubscriberExists
+from epc.hss.store.interface import SubscriberExists
 from epc.hss.store.subscriber import PgwIdentity, Subscriber
+from epc.node.database import Parameters
+from epc.node.database.engine import EngineDatabase
 
 
 class DatabaseStore:
-    """Implements :class:`epc.hss.store.SubscriberStore`; the same statements as the SQLite store. Call :meth:`open` first."""
+    """Implements :class:`epc.hss.store.SubscriberStore`; the same statements as the SQLite store."""
 
-    def __init__(self, url: URL) -> None:
-        self._name = url.render_as_string(hide_password=True)
-        with self._errors():
-            self._engine = create_async_engine(url, pool_pre_ping=True)
+    def __init__(self, database: EngineDatabase) -> None:
+        self._engine = database.engine
+        self._errors = database.errors
 
-    async def open(self) -> None:
-        """Connect and bring the schema up to date."""
-        with self._errors():
-            async with self._engine.begin() as connection:
-                await connection.execute(text(schema.CREATE_VERSION_TABLE))
-            async with self._engine.begin() as connection:
-                version = (await connection.execute(text(schema.READ_VERSION))).scalar() or 0
-                if version > schema.LATEST:
-                    raise schema.too_new(self._name, version)
-                for number, statements in schema.MIGRATIONS:
-                    if number > version:
-                        for statement in statements:
-                            await connection.execute(text(statement))
-                        await connection.execute(text(schema.WRITE_VERSION), {"version": number})
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """A database that is down or full is one failed request for the node, not the end of it."""
-        try:
-            yield
-        except (SQLAlchemyError, ValueError, OSError, ImportError) as error:
-            raise StoreError(f"{self._name}: {error}") from error
-
-    async def _write(self, statement: str, parameters: schema.Parameters) -> int:
+    async def _write(self, statement: str, parameters: Parameters) -> int:
         with self._errors():
             async with self._engine.begin() as connection:
                 result: CursorResult[tuple[object, ...]] = await connection.execute(text(statement), parameters)
@@ -112,7 +87,7 @@ class DatabaseStore:
         return await self.remove_range(imsi, imsi) == 1
 
     async def remove_range(self, first: str, last: str) -> int:
-        parameters: schema.Parameters = {"first": first, "last": last, "digits": len(first)}
+        parameters: Parameters = {"first": first, "last": last, "digits": len(first)}
         with self._errors():
             async with self._engine.begin() as connection:
                 await connection.execute(text(schema.DELETE_RANGE_APNS), parameters)
@@ -122,7 +97,7 @@ class DatabaseStore:
     async def subscribers(self, *, first: str = "", last: str = "") -> AsyncIterator[Subscriber]:
         after = ""
         while True:
-            parameters: schema.Parameters = {"after": after, "first": first, "last": last or schema.AFTER_EVERY_IMSI, "page": schema.PAGE}
+            parameters: Parameters = {"after": after, "first": first, "last": last or schema.AFTER_EVERY_IMSI, "page": schema.PAGE}
             with self._errors():
                 async with self._engine.connect() as connection:
                     page = [tuple(row) for row in await connection.execute(text(schema.SELECT_PAGE), parameters)]

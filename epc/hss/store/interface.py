@@ -6,10 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Protocol
 
 from epc.hss.store.subscriber import PgwIdentity, Subscriber
-
-
-class StoreError(Exception):
-    """The database refused or cannot be used; the text says what to do."""
+from epc.node.database import StoreError
 
 
 class SubscriberExists(StoreError):

@@ -11,16 +11,12 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import cast
 
-from epc.hss.store.interface import StoreError
 from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
+from epc.node.database import Parameters, Schema
 from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
 from epc.wire.identity import Imsi, Plmn
 
-Value = str | int | None
-Parameters = dict[str, Value]
-
-# Append only: a released migration never changes. Number N brings the schema from version N-1 to N.
-MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
+SCHEMA = Schema("schema_version", (
     (1, (
         """CREATE TABLE subscriber (
             imsi VARCHAR(15) NOT NULL PRIMARY KEY,
@@ -64,12 +60,7 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             PRIMARY KEY (imsi, context_id)
         )""",
     )),
-)
-LATEST = MIGRATIONS[-1][0]
-
-CREATE_VERSION_TABLE = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL PRIMARY KEY)"
-READ_VERSION = "SELECT MAX(version) FROM schema_version"
-WRITE_VERSION = "INSERT INTO schema_version (version) VALUES (:version)"
+))
 
 SUBSCRIBER_COLUMNS = (
     "imsi", "msisdn", "algorithm", "k", "opc", "op", "amf", "sqn", "status", "network_access_mode", "access_restriction", "roaming_allowed",
@@ -111,9 +102,6 @@ AFTER_EVERY_IMSI = "9" * 16         # greater than any IMSI as text
 ROWS_PER_TRANSACTION = 5000         # a bulk load holds the writer's lock for some 50 ms, then lets a running HSS write
 PAGE = 1000
 
-
-def too_new(name: str, version: int) -> StoreError:
-    return StoreError(f"{name}: schema version {version} is newer than this program's, which is {LATEST}: update the program")
 
 
 def keep_history(old: Subscriber, new: Subscriber) -> Subscriber:

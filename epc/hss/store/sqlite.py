@@ -1,74 +1,30 @@
-"""The default store: one SQLite file, on the event loop's own thread.
+"""The default store: one SQLite file.
 
-A statement takes 10 to 20 us here, less than handing it to a thread and back (some 60 us), so there is no thread, and the store
-works on a virtual clock too. Only another process that writes at the same time (``epclab subscriber import``) can make it wait,
-for one of its short transactions.
-
-Journal mode WAL with ``synchronous=NORMAL``: what is committed survives the death of the process, kill -9 included. A power cut
-may cost the last moments; an SQN that went back this way is repaired by the UE's next re-synchronisation (TS 33.102 clause
-6.3.5). ``?synchronous=FULL`` in the URL waits for the disk at every commit instead.
+A power cut may cost the last moments of one that is not opened with ``?synchronous=FULL``; an SQN that went back this way is repaired by
+the UE's next re-synchronisation (TS 33.102 clause 6.3.5).
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable
 from itertools import islice
 
 from epc.hss.store import schema
-from epc.hss.store.interface import StoreError, SubscriberExists
+from epc.hss.store.interface import SubscriberExists
 from epc.hss.store.subscriber import PgwIdentity, Subscriber
+from epc.node.database import SqliteDatabase
 
-BUSY_TIMEOUT_S = 5.0
 CACHE_KIB = 16_000          # ten thousand subscribers' pages; SQLite's own 2 MB costs 30 % more CPU an attach there
-SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
 
 
 class SqliteStore:
-    """Implements :class:`epc.hss.store.SubscriberStore`. ``path`` is a file, or ":memory:"."""
+    """Implements :class:`epc.hss.store.SubscriberStore`."""
 
-    def __init__(self, path: str, *, synchronous: str = "NORMAL") -> None:
-        self._path = path
-        try:
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, cached_statements=64)
-            self._execute = self._connection.execute
-            self._execute("PRAGMA journal_mode = WAL")
-            self._execute(f"PRAGMA synchronous = {synchronous}")
-            self._execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-            self._migrate()
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}") from error
-
-    def _migrate(self) -> None:
-        with self._transaction():
-            self._execute(schema.CREATE_VERSION_TABLE)
-            version = self._execute(schema.READ_VERSION).fetchone()[0] or 0
-            if version > schema.LATEST:
-                raise schema.too_new(self._path, version)
-            for number, statements in schema.MIGRATIONS:
-                if number > version:
-                    for statement in statements:
-                        self._execute(statement)
-                    self._execute(schema.WRITE_VERSION, {"version": number})
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._execute("ROLLBACK")
-            raise
-        self._execute("COMMIT")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """A locked, full or damaged database is one failed request for the node, not the end of it."""
-        try:
-            yield
-        except (sqlite3.Error, ValueError) as error:
-            raise StoreError(f"{self._path}: {error}") from error
+    def __init__(self, database: SqliteDatabase) -> None:
+        self._connection = database.connection
+        self._execute = database.connection.execute
+        self._transaction = database.atomic
+        self._errors = database.errors
 
     async def get(self, imsi: str) -> Subscriber | None:
         with self._errors():

@@ -10,8 +10,8 @@ import enum
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
+from epc.node.database import Parameters, Row, Transaction
 from epc.ocs.store import schema
-from epc.ocs.store.interface import Parameters, Row, Transaction
 
 ANSWERS_REMEMBERED = 32     # of one session; a client has few requests in flight, and repeats only those
 

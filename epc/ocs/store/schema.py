@@ -6,10 +6,9 @@ currency's unit, moments are milliseconds since 1970, and what a client left out
 
 from __future__ import annotations
 
-from epc.ocs.store.interface import StoreError
+from epc.node.database import Schema
 
-# Append only: a released migration never changes. Number N brings the schema from version N-1 to N.
-MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
+SCHEMA = Schema("schema_version", (
     (1, (
         """CREATE TABLE account (
             imsi VARCHAR(15) NOT NULL PRIMARY KEY,
@@ -71,12 +70,7 @@ MIGRATIONS: tuple[tuple[int, tuple[str, ...]], ...] = (
             PRIMARY KEY (session_id, request_number)
         )""",
     )),
-)
-LATEST = MIGRATIONS[-1][0]
-
-CREATE_VERSION_TABLE = "CREATE TABLE IF NOT EXISTS schema_version (version INTEGER NOT NULL PRIMARY KEY)"
-READ_VERSION = "SELECT MAX(version) FROM schema_version"
-WRITE_VERSION = "INSERT INTO schema_version (version) VALUES (:version)"
+))
 
 # An update that changes nothing locks the row until the transaction ends, on every database: whatever concerns one account is done in turn.
 LOCK_ACCOUNT = "UPDATE account SET entries = entries WHERE imsi = :imsi"
@@ -125,7 +119,3 @@ DELETE_OLD_ANSWERS = "DELETE FROM answered WHERE session_id = :session_id AND re
 
 _FORGET = "DELETE FROM {} WHERE session_id IN (SELECT session_id FROM credit_session WHERE closed_ms <= :before_ms)"
 FORGET_CLOSED = (_FORGET.format("answered"), _FORGET.format("service"), "DELETE FROM credit_session WHERE closed_ms <= :before_ms")
-
-
-def too_new(name: str, version: int) -> StoreError:
-    return StoreError(f"{name} has schema {version}, this release knows {LATEST}: use the release that wrote it")
