@@ -67,7 +67,8 @@ class Dra(Node[DraConfig]):
 
     def is_ready(self) -> bool:
         """At least one of the peers that it connects to is there."""
-        return not self.config.diameter.peers or self.diameter.is_connected()
+        wanted = self.diameter.peers()[:len(self.config.diameter.peers)]
+        return not wanted or any(peer.is_usable for peer in wanted)
 
     # what the agent tells
 

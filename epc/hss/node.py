@@ -125,7 +125,7 @@ class Hss(Node[HssConfig]):
             self._store = None
 
     def is_ready(self) -> bool:
-        return self._store is not None
+        return self._store is not None and (not self.config.s6a.peers or self.s6a.is_connected())
 
     @property
     def store(self) -> SubscriberStore:

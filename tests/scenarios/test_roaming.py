@@ -1,0 +1,27 @@
+"""Two operators in memory: the home one decides, the visited one serves."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = pytest.mark.virtual_clock
+IMSI = "001010000000001"
+FILE = "roaming.yaml"
+AIR = "Authentication Information Request (AIR)"
+
+
+async def test_a_phone_attaches_abroad_and_leaves_nothing_in_either_network(network) -> None:
+    async with network(file=FILE) as world:
+        lab = world.lab
+        phone = lab.phone(IMSI)
+        await lab.attach(phone)
+        lab.check_invariants()
+        assert str(phone.ue.ip) == "10.45.0.1", "an address of the home operator's pool"
+        assert world.node("hss-home").metrics.value("authentication_vectors_total") == 1
+        way = [(event.source, event.destination) for event in lab.observer.events if event.name == AIR]
+        assert way == [("mme-visited", "dra-visited"), ("dra-visited", "dra-home"), ("dra-home", "hss-home")]
+        where = {row.label: row.allocated_by for row in lab.report.phones[IMSI].tunnels}
+        assert (where["t4"], where["t5"], where["t2"], where["t3"]) == ("pgw-home", "pgw-home", "sgw-visited", "sgw-visited")
+        await lab.ping(phone, lab.server)
+        await lab.detach(phone)
+        await world.at_rest()
