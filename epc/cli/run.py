@@ -8,11 +8,11 @@ import io
 import sys
 from pathlib import Path
 
-from epc.lab.ladder import LadderEvent, render_line
+from epc.lab.ladder import LadderEvent, Lifelines, render_line
 from epc.lab.ladder.diagram import header
 from epc.lab.report import RunReport, step_timings, tunnel_table, write_report
-from epc.lab.scenario import Lab, load_scenario, run_scenario
-from epc.lab.topology import NodeEntry
+from epc.lab.scenario import Lab, lifelines_of, load_scenario, run_scenario
+from epc.lab.topology import NodeEntry, load_topology
 from epc.node.config import LogConfig
 from epc.node.log import configure_logging
 from epc.transport.interface import Tap, Transport
@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
         kind = "sockets" if sctp_capabilities().usable else "memory"
         if kind == "memory":
             print("No SCTP on this host (`epclab doctor` says what to do about it): the nodes meet on the in-memory network.")
-    screen = Screen(quiet=options.quiet)
+    topology = load_topology(chosen.topology)
+    screen = Screen(lifelines_of(topology), quiet=options.quiet)
     memory = MemoryNetwork()
 
     def transport_for(entry: NodeEntry, tap: Tap) -> Transport:
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         return SocketTransport(entry.name, tap=tap, sctp=entry.config.sctp.settings())
 
     async def everything() -> Lab:
-        return await run_scenario(chosen, transport_for, trace=out / "trace.pcapng", on_event=screen.event, say=screen.say)
+        return await run_scenario(chosen, transport_for, trace=out / "trace.pcapng", on_event=screen.event, say=screen.say, topology=topology)
 
     print(f"{chosen.title}\n")
     if kind == "sockets":
@@ -70,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
 class Screen:
     """Prints the ladder while it grows."""
 
-    def __init__(self, *, quiet: bool) -> None:
+    def __init__(self, lifelines: Lifelines, *, quiet: bool) -> None:
+        self._lifelines = lifelines
         self._quiet = quiet
         self._seen_steps: set[int] = set()
         self._started = False
@@ -80,8 +82,8 @@ class Screen:
             return
         if not self._started:
             self._started = True
-            print(header())
-        print(render_line(event, seen_steps=self._seen_steps), flush=True)
+            print(header(self._lifelines))
+        print(render_line(event, lifelines=self._lifelines, seen_steps=self._seen_steps), flush=True)
 
     def say(self, text: str) -> None:
         print(f"      {text}", flush=True)
@@ -91,6 +93,8 @@ def print_result(report: RunReport, lab: Lab, out: Path) -> None:
     for phone in report.phones.values():
         if phone.tunnels:
             print(f"\nThe tunnels of IMSI {phone.imsi} at {phone.ip}\n{tunnel_table(phone.tunnels)}")
+        if phone.story:
+            print("\n" + "\n".join(phone.story))
     timings = step_timings(lab.observer.events)
     if timings:
         print("\nTime in each step: " + ", ".join(f"{name.split(' ')[0]}: {each['duration_ms']:.1f} ms" for name, each in timings.items()))

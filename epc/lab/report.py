@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from epc.lab.ladder import LadderEvent, LadderObserver, render_text
+from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, render_text
 from epc.lab.ladder.page import render_page
 from epc.lab.ladder.steps import STEPS
 from epc.node import TUNNELS, Node, TunnelEnd
@@ -23,6 +23,7 @@ class TunnelRow:
     name: str
     meaning: str
     allocated_by: str
+    operator: str = ""              # whose node that is; empty when there is only one operator
     teid: int
     address: str
     seen_in: str
@@ -34,6 +35,7 @@ class PhoneReport:
     ip: str = ""
     tunnels: list[TunnelRow] = field(default_factory=list)
     attach_s: float | None = None
+    story: list[str] = field(default_factory=list)          # where its key, its gateway and its address came from
 
 
 @dataclass(slots=True, kw_only=True)
@@ -62,17 +64,21 @@ def tunnel_rows(imsi: str, nodes: Iterable[Node[Any]], observer: LadderObserver)
         found = held.get(tunnel.name)
         if found is None:
             continue
+        allocator = allocators.get(f"{found.name} {found.teid} {found.address}", "")
         rows.append(TunnelRow(
-            label=tunnel.label, name=tunnel.name, meaning=tunnel.meaning,
-            allocated_by=allocators.get(f"{found.name} {found.teid} {found.address}", tunnel.allocated_by), teid=found.teid,
+            label=tunnel.label, name=tunnel.name, meaning=tunnel.meaning, allocated_by=allocator or tunnel.allocated_by,
+            operator=observer.lifelines.operator_of(allocator), teid=found.teid,
             address=found.address, seen_in=observer.tunnels.get((found.name, found.teid, found.address), "(not seen on the wire)")))
     return rows
 
 
 def tunnel_table(rows: Sequence[TunnelRow]) -> str:
-    lines = [("", "name", "meaning", "allocated by", "value", "at", "first seen in")]
-    lines += [(row.label, row.name, row.meaning, row.allocated_by, f"0x{row.teid:08x}", row.address, row.seen_in) for row in rows]
-    widths = [max(len(line[i]) for line in lines) for i in range(7)]
+    several = any(row.operator for row in rows)
+    lines = [("", "name", "meaning", "allocated by", *(["of"] if several else []), "value", "at", "first seen in")]
+    lines += [
+        (row.label, row.name, row.meaning, row.allocated_by, *([row.operator] if several else []), f"0x{row.teid:08x}", row.address, row.seen_in)
+        for row in rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
@@ -108,27 +114,32 @@ def _phone_summary(phone: PhoneReport, observer: LadderObserver) -> dict[str, An
     return {
         "imsi": phone.imsi,
         "ip": phone.ip,
+        **({"story": phone.story} if phone.story else {}),
         "attach_ms": None if phone.attach_s is None else round(phone.attach_s * 1000, 3),
         "tunnels": {row.label: {
             "name": row.name, "teid": row.teid, "address": row.address, "allocated_by": row.allocated_by, "seen_in": row.seen_in,
+            **({"operator": row.operator} if row.operator else {}),
         } for row in phone.tunnels},
         "steps": step_timings([event for event in observer.events if not event.imsi or event.imsi == phone.imsi]),
     }
 
 
 def _phone_record(phone: PhoneReport) -> Mapping[str, Any]:
-    return {"imsi": phone.imsi, "ip": phone.ip, "tunnels": [
-        {"label": row.label, "name": row.name, "teid": row.teid, "allocated_by": row.allocated_by, "meaning": row.meaning, "seen_in": row.seen_in}
+    return {"imsi": phone.imsi, "ip": phone.ip, "story": phone.story, "tunnels": [
+        {"label": row.label, "name": row.name, "teid": row.teid, "allocated_by": row.allocated_by, "operator": row.operator, "meaning": row.meaning,
+         "seen_in": row.seen_in}
         for row in phone.tunnels]}
 
 
 def write_report(report: RunReport, observer: LadderObserver, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "summary.json").write_bytes(orjson.dumps(summary(report, observer), option=orjson.OPT_INDENT_2))
-    text = render_text(observer.events, report.title)
+    lifelines: Lifelines = observer.lifelines
+    text = render_text(observer.events, report.title, lifelines)
     for phone in report.phones.values():
         if phone.tunnels:
             text += f"\nTunnels of IMSI {phone.imsi}, {phone.ip}\n{tunnel_table(phone.tunnels)}\n"
+        text += "".join([f"\n{line}" for line in phone.story]) + ("\n" if phone.story else "")
     (directory / "ladder.txt").write_text(text)
-    page = render_page(report.title, report.result, [_phone_record(phone) for phone in report.phones.values()], observer.events)
+    page = render_page(report.title, report.result, [_phone_record(phone) for phone in report.phones.values()], observer.events, lifelines)
     (directory / "ladder.html").write_text(page)

@@ -25,10 +25,11 @@ from typing import Any
 
 from epc.dataplane.ip_endpoint import IpHost, udp_exchange
 from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
-from epc.lab.ladder import LadderEvent, LadderObserver
+from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, NodePlace
 from epc.lab.nas_reader import NasKeys, NasReader
 from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
+from epc.lab.story import story_of
 from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError, Node
 from epc.pgw import Pgw
@@ -73,6 +74,15 @@ def load_scenario(path: Path) -> Scenario:
     return found[0]
 
 
+def lifelines_of(topology: Topology) -> Lifelines:
+    """The columns of its ladder."""
+    return Lifelines({entry.name: NodePlace(entry.kind, entry.operator, _listens_at(entry)) for entry in topology.nodes}, topology.operators)
+
+
+def _listens_at(entry: NodeEntry) -> tuple[str, ...]:
+    return tuple([each.host for _, section in entry.config for each in getattr(section, "listen", ())])
+
+
 class LabTap:
     """Shows each packet to the ladder, then writes it to the capture, with the IMSI that the ladder found and what was ciphered made readable."""
 
@@ -109,8 +119,7 @@ class Lab:
         self.topology = topology
         self.report = RunReport(scenario=topology.name, title=title or topology.name)
         self.nas_reader = NasReader()
-        kinds = {entry.name: entry.kind for entry in topology.nodes}
-        self.observer = LadderObserver(kinds, on_event=on_event, read_nas=self._read_nas)
+        self.observer = LadderObserver(lifelines_of(topology), on_event=on_event, read_nas=self._read_nas)
         self._tap = LabTap(self.observer, trace)
         self.network = Network(topology, lambda entry: transport_for(entry, self._tap))
         self.say = say
@@ -184,6 +193,7 @@ class Lab:
         row.attach_s = duration_s
         row.ip = str(phone.ue.ip or "")
         row.tunnels = tunnel_rows(phone.imsi, self.network, self.observer)
+        row.story = story_of(phone.imsi, row.ip, self.observer)
         self._phones_used[phone.imsi] = phone
 
     async def _host(self, phone: Phone) -> IpHost:

@@ -2,15 +2,17 @@
 
 ```yaml
 name: attach
+operators: {visited: "Barcelona 214/07", home: "Home 001/01"}       # where there are several: name to title, as they stand in the ladder
 nodes:
-  hss1: {kind: hss, origin_host: ..., ...}      # the rest of each entry is what the node's own file would contain
-  mme1: {kind: mme, ...}
+  hss1: {kind: hss, operator: home, origin_host: ..., ...}      # the rest of each entry is what the node's own file would contain
+  mme1: {kind: mme, operator: visited, ...}
 ```
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from epc.node.config_file import read_yaml
 class NodeEntry:
     name: str
     kind: str
+    operator: str = ""          # a name of the topology's operators
     config: NodeConfig
     data: dict[str, Any]        # the configuration as it was written, for the process that will run the node
 
@@ -32,6 +35,7 @@ class NodeEntry:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
     name: str
+    operators: Mapping[str, str] = field(default_factory=dict)         # name to title
     nodes: tuple[NodeEntry, ...]        # in the order in which they should start
 
     def of_kind(self, kind: str) -> list[NodeEntry]:
@@ -42,7 +46,11 @@ def load_topology(path: Path) -> Topology:
     """Raises :class:`ConfigError` that names file, line and key of everything that is wrong."""
     data, root = read_yaml(path)
     problems = [
-        f"{path}:{_line_of(root, key)}: {key}: unknown key; allowed here: name, nodes" for key in data if key not in ("name", "nodes")]
+        f"{path}:{_line_of(root, key)}: {key}: unknown key; allowed here: name, operators, nodes"
+        for key in data if key not in ("name", "operators", "nodes")]
+    operators = data.get("operators") or {}
+    if not isinstance(operators, dict) or not all(isinstance(title, str) for title in operators.values()):
+        raise ConfigError([*problems, f"{path}:{_line_of(root, 'operators')}: operators: a mapping of names to titles is needed"])
     nodes = data.get("nodes")
     if not isinstance(nodes, dict) or not nodes:
         raise ConfigError([*problems, f"{path}:{_line_of(root, 'nodes')}: nodes: a mapping of node names to configurations is needed"])
@@ -58,17 +66,20 @@ def load_topology(path: Path) -> Topology:
             problems.append(f"{path}:{line}: nodes.{name}.kind: {wrong}")
         else:
             full = {"name": str(name), **value}
+            operator = str(full.pop("operator", ""))
+            if operator and operator not in operators:
+                problems.append(f"{path}:{line}: nodes.{name}.operator: must be one of {', '.join(operators)}, not {operator!r}")
             try:
                 config = parse_config(full, config_model(value["kind"]), source=str(path), root=where, within=f"nodes.{name}")
             except ConfigError as error:
                 problems.extend(error.problems)
             else:
-                entries.append(NodeEntry(name=str(name), kind=value["kind"], config=config, data=full))
+                entries.append(NodeEntry(name=str(name), kind=value["kind"], operator=operator, config=config, data=full))
     if problems:
         raise ConfigError(problems)
     order = list(KINDS)
     entries.sort(key=lambda entry: order.index(entry.kind))
-    return Topology(name=str(data.get("name", path.stem)), nodes=tuple(entries))
+    return Topology(name=str(data.get("name", path.stem)), operators={str(key): value for key, value in operators.items()}, nodes=tuple(entries))
 
 
 def _line_of(root: yaml.MappingNode, key: str) -> int:

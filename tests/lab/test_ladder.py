@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 import orjson
 import pytest
 
-from epc.lab.ladder import LadderObserver, render_text
+from epc.lab.ladder import LadderObserver, Lifelines, NodePlace, render_text
 from epc.lab.ladder.fields import spaced, tree_of
 from epc.lab.ladder.page import render_page
 from epc.lab.ladder.steps import AttachFilter, step_of
@@ -48,6 +48,20 @@ def test_a_message_becomes_a_line_with_its_tunnel() -> None:
     assert "t8=0x00000008" in event.detail
     assert observer.tunnels["s1u_enb_teid", 8, "127.0.0.40"] == "Modify Bearer Request (S11)"
     assert "Modify Bearer Request" in render_text(observer.events, "title")
+
+
+def test_operators_stand_side_by_side_and_a_line_crosses_the_border() -> None:
+    places = {"mme1": NodePlace("mme", "visited"), "enb1": NodePlace("enb", "visited"), "hss1": NodePlace("hss", "home"),
+              "sgw1": NodePlace("sgw", "home", ("127.0.0.20",)), "sgw2": NodePlace("sgw", "visited")}
+    observer = LadderObserver(Lifelines(places, {"visited": "There", "home": "Here"}))
+    observer.packet(packet(modify_bearer_request()))
+    (event,) = observer.events
+    assert (event.rung, event.destination) == (("visited/mme", "home/sgw"), "sgw1")
+    lines = render_text(observer.events, "title", observer.lifelines).splitlines()
+    assert lines[2].index("There") < lines[2].index("Here")
+    assert lines[3].split() == ["step", "time", "UE", "eNodeB", "MME", "SGW", "HSS", "SGW"]
+    assert lines[4].count("┼") == 2, "it passes the visited SGW and the HSS"
+    assert lines[4].index("▶") > lines[2].index("╭", lines[2].index("╮"))
 
 
 def test_a_retransmission_is_marked_and_reception_is_no_line_of_its_own() -> None:

@@ -29,7 +29,8 @@ IMSI = "001010000000001"
 
 def topology_of(file: str, changes: Mapping[str, Any]) -> Topology:
     """``scenarios/FILE`` with ``changes``: dotted key ("mme1.timers.t3460_s") to new value; a value of ``...`` removes the key."""
-    nodes = copy.deepcopy(yaml.safe_load((SCENARIOS / file).read_text())["nodes"])
+    written = yaml.safe_load((SCENARIOS / file).read_text())
+    nodes = copy.deepcopy(written["nodes"])
     for key, value in changes.items():
         *path, last = key.split(".")
         at: Any = nodes
@@ -43,13 +44,15 @@ def topology_of(file: str, changes: Mapping[str, Any]) -> Topology:
     entries = []
     for name, data in nodes.items():
         full = {"name": name, **data}
+        operator = full.pop("operator", "")
         if data["kind"] == "enb":
             full["phone_hosts"] = "in_process"
         if data["kind"] == "pgw":
             full["sgi_hosts"] = "in_process"
-        entries.append(NodeEntry(name=name, kind=data["kind"], config=parse_config(full, config_model(data["kind"]), source=file), data=full))
+        config = parse_config(full, config_model(data["kind"]), source=file)
+        entries.append(NodeEntry(name=name, kind=data["kind"], operator=operator, config=config, data=full))
     entries.sort(key=lambda entry: list(KINDS).index(entry.kind))
-    return Topology(name=file, nodes=tuple(entries))
+    return Topology(name=file, operators=written.get("operators", {}), nodes=tuple(entries))
 
 
 GAUGES = {

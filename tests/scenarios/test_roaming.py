@@ -22,6 +22,10 @@ async def test_a_phone_attaches_abroad_and_leaves_nothing_in_either_network(netw
         assert way == [("mme-visited", "dra-visited"), ("dra-visited", "dra-home"), ("dra-home", "hss-home")]
         where = {row.label: row.allocated_by for row in lab.report.phones[IMSI].tunnels}
         assert (where["t4"], where["t5"], where["t2"], where["t3"]) == ("pgw-home", "pgw-home", "sgw-visited", "sgw-visited")
+        assert {row.operator for row in lab.report.phones[IMSI].tunnels} == {"Barcelona 214/07", "Home 001/01"}
+        story = "\n".join(lab.report.phones[IMSI].story)
+        assert "made by hss-home (Home 001/01); asked for by mme-visited > dra-visited > dra-home > hss-home" in story
+        assert "10.45.0.1, of pgw-home (Home 001/01)" in story
         await lab.ping(phone, lab.server)
         await lab.detach(phone)
         await world.at_rest()

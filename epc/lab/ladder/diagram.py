@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from epc.lab.ladder.event import LadderEvent
+from epc.lab.ladder.lifelines import ATTACH_LIFELINES, Lifelines
 from epc.lab.ladder.steps import STEPS
 
-COLUMNS = ("ue", "enb", "mme", "hss", "sgw", "pgw", "pcrf", "sgi")
-TITLES = {"ue": "UE", "enb": "eNodeB", "mme": "MME", "hss": "HSS", "sgw": "SGW", "pgw": "PGW", "pcrf": "PCRF", "sgi": "SGi"}
 _WIDTH = 8
 _LEFT = 15
 
 
-def header() -> str:
-    line = [" "] * (_LEFT + _WIDTH * len(COLUMNS))
-    for i, column in enumerate(COLUMNS):
-        title = TITLES[column]
-        start = _LEFT + i * _WIDTH + _WIDTH // 2 - len(title) // 2
-        line[start:start + len(title)] = title
-    return f"{'step':>4} {'time':>9}" + "".join(line)[14:].rstrip()
+def header(lifelines: Lifelines = ATTACH_LIFELINES) -> str:
+    """The titles of the lifelines, and above them those of the operators, where there are several."""
+    line = [" "] * (_LEFT + _WIDTH * len(lifelines.columns))
+    for i, column in enumerate(lifelines.columns):
+        start = _LEFT + i * _WIDTH + _WIDTH // 2 - len(column.title) // 2
+        line[start:start + len(column.title)] = column.title
+    titles = f"{'step':>4} {'time':>9}" + "".join(line)[14:].rstrip()
+    above = [" "] * (_LEFT + _WIDTH * len(lifelines.columns))
+    for title, first, number in lifelines.headings():
+        width = number * _WIDTH - 2
+        start = _LEFT + first * _WIDTH + 1
+        above[start:start + width] = f"╭{f' {title[:width - 4]} ':─^{width - 2}}╮"
+    operators = "".join(above).rstrip()
+    return f"{operators}\n{titles}" if operators else titles
 
 
-def render_line(event: LadderEvent, *, seen_steps: set[int] | None = None) -> str:
+def render_line(event: LadderEvent, *, lifelines: Lifelines = ATTACH_LIFELINES, seen_steps: set[int] | None = None) -> str:
     """One message. ``seen_steps`` lets the number of a step stand only where the step begins."""
-    line = [" "] * (_LEFT + _WIDTH * len(COLUMNS))
-    positions = {column: _LEFT + i * _WIDTH + _WIDTH // 2 for i, column in enumerate(COLUMNS)}
+    line = [" "] * (_LEFT + _WIDTH * len(lifelines.columns))
+    positions = {column.key: _LEFT + i * _WIDTH + _WIDTH // 2 for i, column in enumerate(lifelines.columns)}
     for position in positions.values():
         line[position] = "│"
     start, end = positions.get(event.rung.source), positions.get(event.rung.destination)
@@ -50,10 +56,10 @@ def render_line(event: LadderEvent, *, seen_steps: set[int] | None = None) -> st
     return f"{number:>4} {event.time_s * 1000:7.1f}ms" + "".join(line)[14:] + f"  {label}{detail}  [{carrier}]"
 
 
-def render_text(events: Iterable[LadderEvent], title: str) -> str:
+def render_text(events: Iterable[LadderEvent], title: str, lifelines: Lifelines = ATTACH_LIFELINES) -> str:
     """The whole ladder with its legend."""
     seen: set[int] = set()
-    lines = [title, "", header(), *(render_line(event, seen_steps=seen) for event in events), ""]
+    lines = [title, "", header(lifelines), *(render_line(event, lifelines=lifelines, seen_steps=seen) for event in events), ""]
     if seen:
         lines += ["Steps of the Attach (TS 23.401 clause 5.3.2.1):"]
         lines += [f"  {number:>2}  {text}" + ("" if number in seen else "   (not needed in this run)") for number, text in STEPS.items()]

@@ -17,7 +17,7 @@ class TunnelSighting(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """Which lifelines a message joins: names of kinds (``ue``, ``enb``, ``mme``, ...)."""
+    """Which lifelines a message joins: ``ue``, ``enb``, ``mme``, ...; with several operators ``visited/mme``, ``home/hss``."""
 
     source: str
     destination: str

@@ -9,6 +9,7 @@ from typing import Any
 
 from epc.lab.ladder.event import LadderEvent, Rung, TunnelSighting
 from epc.lab.ladder.fields import message_name, spaced, tree_of
+from epc.lab.ladder.lifelines import Lifelines, NodePlace
 from epc.lab.ladder.steps import AttachFilter
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
 from epc.transport.pfcp import PFCP_PORT
@@ -37,22 +38,25 @@ _DIAMETER_ACRONYMS = {
 class LadderObserver:
     """Keeps every control message and folds user packets; ``on_event`` hears of each line as it appears.
 
-    ``kinds`` maps names of nodes to their kinds. ``read_nas`` deciphers a protected NAS message when the lab knows the keys.
+    ``lifelines`` says where nodes stand; names of nodes with their kinds will do. ``read_nas`` deciphers a protected NAS message when the lab knows
+    the keys.
     """
 
     def __init__(
         self,
-        kinds: Mapping[str, str],
+        lifelines: Lifelines | Mapping[str, str],
         *,
         on_event: Callable[[LadderEvent], None] | None = None,
         read_nas: Callable[[bytes, bool], bytes | None] | None = None,
     ) -> None:
         self.events: list[LadderEvent] = []
         self.undecoded = 0
-        self._kinds = dict(kinds)
+        if not isinstance(lifelines, Lifelines):
+            lifelines = Lifelines({name: NodePlace(kind) for name, kind in lifelines.items()})
+        self.lifelines = lifelines
         self._on_event = on_event
         self._read_nas = read_nas
-        self._hosts: dict[str | Address, str] = {}      # whose an address is, by itself or with its port
+        self._hosts: dict[str | Address, str] = dict(self.lifelines.hosts().items())      # whose an address is, by itself or with its port
         self._start: float | None = None
         self._streams: dict[tuple[Address, Address], bytes] = {}
         self._seen: set[tuple[Address, Address, bytes]] = set()
@@ -97,7 +101,7 @@ class LadderObserver:
         message = s1ap.decode(packet.payload)
         trees = [(message_name(message), tree_of(message))]
         classes = [type(message).__name__]
-        uplink = self._kinds.get(packet.node) == "enb"
+        uplink = self.lifelines.kind_of(packet.node) == "enb"
         name, carried_by, ciphered, imsi = message_name(message), "", False, ""
         for pdu in _nas_pdus(message):
             plain, was_ciphered = self._plain_nas(pdu, uplink)
@@ -120,7 +124,7 @@ class LadderObserver:
         if nas_names:
             carried_by = name
             name = spaced(nas_names[0])
-        rung = Rung("ue" if nas_names and uplink else self._kinds.get(packet.node, "enb"), self._far(packet)[1])
+        rung = Rung("ue" if nas_names and uplink else self.lifelines.of_node(packet.node), self._far(packet)[1])
         if nas_names and not uplink:
             rung = Rung(rung.source, "ue")
         self._add(packet, name=name, carried_by=carried_by, classes=tuple(classes), rung=rung, trees=trees, ciphered=ciphered, imsi=imsi,
@@ -211,7 +215,7 @@ class LadderObserver:
         else:
             name, detail = f"GTP-U {message_name(message)}", ""
         rung = self._rung(packet)
-        interface = "S1-U" if "enb" in (rung.source, rung.destination) else "S5/S8-U"
+        interface = "S1-U" if any(end.rpartition("/")[2] == "enb" for end in rung) else "S5/S8-U"
         imsi = self.last_imsi = self._imsi_of_teid.get((packet.destination.host, decoded.teid), "")
         for event in reversed(self.events[-_FOLDING_DEPTH:]):
             if event.interface not in ("S1-U", "S5/S8-U"):
@@ -225,18 +229,18 @@ class LadderObserver:
     # names
 
     def _far(self, packet: TappedPacket) -> tuple[str, str]:
-        """Name and kind of the node at the other end."""
+        """Name and lifeline of the node at the other end."""
         known = self._hosts.get(packet.destination) or self._hosts.get(packet.destination.host)
         if known is not None:
-            return known, self._kinds.get(known, known)
-        own = self._kinds.get(packet.node, "")
+            return known, self.lifelines.of_node(known)
+        own = self.lifelines.kind_of(packet.node)
         ends = _ENDS.get(packet.interface.removesuffix("-U") if packet.interface.startswith("S5") else packet.interface, ())
         kind = next((each for each in ends if each != own), "?")
-        names = [name for name, each in self._kinds.items() if each == kind]
-        return (names[0] if len(names) == 1 else str(packet.destination)), kind
+        names = self.lifelines.nodes_of_kind(kind)
+        return (names[0], self.lifelines.of_node(names[0])) if len(names) == 1 else (str(packet.destination), kind)
 
     def _rung(self, packet: TappedPacket) -> Rung:
-        return Rung(self._kinds.get(packet.node, packet.node), self._far(packet)[1])
+        return Rung(self.lifelines.of_node(packet.node), self._far(packet)[1])
 
     def _label(self, host: str, teid: int) -> str:
         name = self._user_names.get((host, teid))

@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from epc.lab.ladder.diagram import COLUMNS, TITLES
 from epc.lab.ladder.event import LadderEvent
+from epc.lab.ladder.lifelines import ATTACH_LIFELINES, Lifelines
 from epc.node.tunnel import BY_NAME
 
 
@@ -36,12 +36,14 @@ def event_record(event: LadderEvent) -> dict[str, Any]:
     }
 
 
-def render_page(title: str, result: str, phones: Sequence[Mapping[str, Any]], events: Iterable[LadderEvent]) -> str:
+def render_page(
+    title: str, result: str, phones: Sequence[Mapping[str, Any]], events: Iterable[LadderEvent], lifelines: Lifelines = ATTACH_LIFELINES
+) -> str:
     data = {
         "title": title,
         "result": result,
         "phones": phones,
-        "columns": [{"kind": kind, "title": TITLES[kind]} for kind in COLUMNS],
+        "columns": [{"kind": each.key, "title": each.title, "operator": lifelines.operators.get(each.operator, "")} for each in lifelines.columns],
         "events": [event_record(event) for event in events],
     }
     # "</" would end the script element that holds the data
