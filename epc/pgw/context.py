@@ -1,17 +1,31 @@
-"""What the PGW knows of a PDN connection (TS 23.401 table 5.7.4-1)."""
+"""What the PGW knows of a PDN connection: its bearers, and the rules that they carry (TS 23.401 table 5.7.4-1, TS 23.203 clause 6.3)."""
 
 from __future__ import annotations
 
+import datetime
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
+from typing import Protocol
 
-from epc.dataplane.rules import FTeid
+from epc.dataplane.rules import FTeid, Urr
 from epc.pgw.address_pool import AddressPool
 from epc.pgw.policy import Policy
+from epc.procedure import Slot
 from epc.transport.interface import Address
 from epc.wire.diameter.policy import ChargingRuleDefinition
-from epc.wire.gtpv2 import ChangeNotificationRequest, CreateSessionRequest, ModifyBearerRequest, RatType, UeTimeZone, Uli
+from epc.wire.gtpv2 import BearerQos, ChangeNotificationRequest, CreateSessionRequest, ModifyBearerRequest, RatType, UeTimeZone, Uli
 from epc.wire.identity import Plmn
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PolicySession:
+    """The IP-CAN session with the PCRF (TS 29.212 clause 4.5.1)."""
+
+    session_id: str                     # allocated by the PGW
+    next_request_number: int = 0        # CC-Request-Number
+    is_open: bool = False               # the PCRF has it, or may have it
+    pcrf: str | None = None             # its Origin-Host, once it has answered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +50,46 @@ class Whereabouts:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class PolicySession:
-    """The IP-CAN session with the PCRF (TS 29.212 clause 4.5.1)."""
+class Bearer:
+    """One EPS bearer. The default one, whose ``number`` is 0, has no filters; a dedicated one has those of its rules."""
 
-    session_id: str                     # allocated by the PGW
-    next_request_number: int = 0        # CC-Request-Number
-    is_open: bool = False               # the PCRF has it, or may have it
-    pcrf: str | None = None             # its Origin-Host, once it has answered
+    ebi: int = 0                        # allocated by the MME; 0 while a dedicated bearer is being set up
+    number: int                         # of its rules in the forwarder
+    qos: BearerQos
+    charging_id: int                    # allocated by the PGW
+    s5u_pgw: FTeid                      # t5, allocated by the PGW
+    s5u_sgw: FTeid | None = None        # t3, learned from the SGW; absent while a dedicated bearer is being set up
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class PccRule:
+    """A PCC rule that is installed. ``bearer`` carries it; it has none before its time has come, or its bearer stands."""
+
+    definition: ChargingRuleDefinition
+    number: int                         # of its PDRs and its gate in the forwarder; unique within the session, 0 for the remainder
+    is_predefined: bool = False         # from this PGW's configuration
+    base_name: str | None = None        # the group of predefined rules that it came with
+    activation_time: datetime.datetime | None = None
+    deactivation_time: datetime.datetime | None = None
+    notifies_allocation: bool = False   # the PCRF wants to hear when its bearer stands (SUCCESSFUL_RESOURCE_ALLOCATION)
+    bearer: Bearer | None = None
+
+    @property
+    def name(self) -> bytes:
+        return self.definition.charging_rule_name
+
+
+class Meter(Protocol):
+    """Somebody who measures a session's traffic with URRs of their own: charging, usage monitoring.
+
+    Identities of URRs: 1 is the whole PDN connection's, 2 the offline charging's, 3 and 16.. usage monitoring's, 1000.. the online charging's.
+    """
+
+    def urrs(self) -> Iterable[Urr]:
+        """The URRs as they are to stand. One that is there already is left alone unless it differs."""
+
+    def urr_ids_of(self, rule: PccRule) -> Iterable[int]:
+        """Those of them that measure the packets of ``rule``; the remainder, which no PCC rule covers, comes as a rule as well."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -57,13 +104,47 @@ class PdnSession:
     policy: Policy
     sgw: Address
     s5c_sgw_teid: int                   # t2, learned from the SGW's Create Session Request
-    s5u_sgw: FTeid                      # t3, learned likewise
     s5c_pgw_teid: int = 0               # t4, allocated by the PGW
-    s5u_pgw: FTeid                      # t5, allocated by the PGW
-    charging_id: int
     whereabouts: Whereabouts = Whereabouts()
     selection_mode: int | None = None               # how the MME found the APN (TS 29.274 clause 8.58)
     charging_characteristics: int | None = None     # subscribed (TS 32.251 annex A)
     session_id: int = 0                 # of the rules in the forwarder
+    slot: Slot                          # one change of bearers at a time
     gx: PolicySession | None = None
-    rules: dict[bytes, ChargingRuleDefinition] = field(default_factory=dict)        # by Charging-Rule-Name
+    bearers: dict[int, Bearer] = field(default_factory=dict)                # by EBI, the default one first
+    rules: dict[bytes, PccRule] = field(default_factory=dict)               # by Charging-Rule-Name, enforced or not
+    remainder: PccRule                  # what no PCC rule covers, on the default bearer
+    meters: list[Meter] = field(default_factory=list)
+
+    @property
+    def default_bearer(self) -> Bearer:
+        return self.bearers[self.ebi]
+
+    @property
+    def charging_id(self) -> int:
+        """Of the default bearer, which is that of the PDN connection."""
+        return self.default_bearer.charging_id
+
+    def enforced_rules(self) -> Iterator[PccRule]:
+        """Those that a bearer carries."""
+        return (rule for rule in self.rules.values() if rule.bearer is not None)
+
+    def install_rule(self, definition: ChargingRuleDefinition) -> PccRule:
+        """A new rule, or another definition for the one that has its name."""
+        rule = self.rules.get(definition.charging_rule_name)
+        if rule is None:
+            rule = self.rules[definition.charging_rule_name] = PccRule(definition=definition, number=self.free_rule_number())
+        rule.definition = definition
+        return rule
+
+    def free_rule_number(self) -> int:
+        used = {rule.number for rule in self.rules.values()}
+        number = 1
+        while number in used:
+            number += 1
+        return number
+
+
+def remainder_of(bearer: Bearer) -> PccRule:
+    """The rule for what no PCC rule covers."""
+    return PccRule(definition=ChargingRuleDefinition(charging_rule_name=b""), number=0, bearer=bearer)

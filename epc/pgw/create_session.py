@@ -11,10 +11,10 @@ from epc.node.gtpc import GtpReject, answering
 from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
-from epc.pgw.context import PdnSession, PolicySession, Whereabouts
+from epc.pgw.context import Bearer, PdnSession, PolicySession, Whereabouts, remainder_of
 from epc.pgw.policy import Policy, bind
 from epc.pgw.protocol_configuration import answer_options
-from epc.procedure import Reject, procedure, step
+from epc.procedure import Reject, Slot, procedure, step
 from epc.transport.gtpc import GTPC_PORT
 from epc.transport.interface import Address
 from epc.wire.diameter.groups import TerminationCause
@@ -65,12 +65,16 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
         #  7 the PCRF's decision
         step(7, "policy")
         policy = Policy(qos=wanted.bearer_qos, ambr=request.ambr)
+        bearer = Bearer(
+            ebi=wanted.ebi, number=0, qos=policy.qos, charging_id=pgw.next_charging_id(), s5u_sgw=s5u_sgw,
+            s5u_pgw=pgw.forwarder.allocate_f_teid(Interface.ACCESS),
+        )
         session = PdnSession(
             imsi=imsi, msisdn=request.msisdn, mei=request.mei, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address, policy=policy,
-            sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid, s5u_sgw=s5u_sgw,
-            s5u_pgw=pgw.forwarder.allocate_f_teid(Interface.ACCESS), charging_id=pgw.next_charging_id(),
+            sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid,
             whereabouts=Whereabouts().updated(request), selection_mode=request.selection_mode,
-            charging_characteristics=request.charging_characteristics,
+            charging_characteristics=request.charging_characteristics, slot=Slot(pgw.runner, {}), bearers={wanted.ebi: bearer},
+            remainder=remainder_of(bearer),
         )
         failed: tuple[ChargingRuleReport, ...] = ()
         if pgw.gx is not None:
@@ -79,7 +83,8 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             decision = await gx.open_ip_can_session(pgw, session.gx, request, apn, ue_address, policy)
             if decision is not None:
                 session.policy = policy.with_decision(decision.default_eps_bearer_qos, decision.qos_information)
-                session.rules, failed = bind(session.policy, decision.charging_rule_install)
+                bearer.qos = session.policy.qos
+                failed = bind(session, decision.charging_rule_install)
 
         #  7 tunnels
         step(7, "tunnels")
@@ -96,8 +101,8 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
                 pco=answer_options(request.pco, settings), epco=answer_options(request.epco, settings),
                 bearer_contexts_created=(
                     BearerContextCreated(
-                        ebi=wanted.ebi, cause=_ACCEPTED, charging_id=session.charging_id,
-                        s5u_pgw_fteid=Fteid.at(InterfaceType.S5_S8_PGW_GTP_U, session.s5u_pgw.teid, session.s5u_pgw.address),
+                        ebi=wanted.ebi, cause=_ACCEPTED, charging_id=bearer.charging_id,
+                        s5u_pgw_fteid=Fteid.at(InterfaceType.S5_S8_PGW_GTP_U, bearer.s5u_pgw.teid, bearer.s5u_pgw.address),
                         bearer_qos=None if session.policy.qos == wanted.bearer_qos else session.policy.qos,
                     ),
                 ),

@@ -31,13 +31,14 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
             pgw.move(session, Address(request.sender_fteid.host, GTPC_PORT), request.sender_fteid.teid)
         results = []
         for wanted in request.bearer_contexts_to_be_modified:
-            if wanted.ebi != session.ebi:
+            bearer = session.bearers.get(wanted.ebi)
+            if bearer is None:
                 results.append(BearerContextModified(ebi=wanted.ebi, cause=_NO_SUCH_BEARER))
                 continue
             if wanted.s5u_sgw_fteid is not None:
-                session.s5u_sgw = FTeid(teid=wanted.s5u_sgw_fteid.teid, address=wanted.s5u_sgw_fteid.host)
+                bearer.s5u_sgw = FTeid(teid=wanted.s5u_sgw_fteid.teid, address=wanted.s5u_sgw_fteid.host)
                 pgw.apply(session)
-            results.append(BearerContextModified(ebi=wanted.ebi, cause=_ACCEPTED, charging_id=session.charging_id))
+            results.append(BearerContextModified(ebi=wanted.ebi, cause=_ACCEPTED, charging_id=bearer.charging_id))
         if results and not any(result.cause.is_accepted for result in results):
             raise GtpReject(_NO_SUCH_BEARER)
         pgw.relocated(session, session.whereabouts.updated(request))

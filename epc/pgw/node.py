@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 
 from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
-from epc.dataplane.rules import Interface, RuleError
+from epc.dataplane.rules import Interface, RuleError, SessionChange
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
@@ -38,6 +38,7 @@ from epc.wire.diameter import Message, Packet
 from epc.wire.diameter.groups import GX_APPLICATION, TerminationCause
 from epc.wire.gtpv2 import CauseValue, CreateSessionRequest
 
+_NO_CHANGE = SessionChange()
 _FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, change_notification))
 
 
@@ -158,11 +159,13 @@ class Pgw(Node[PgwConfig]):
             except RuleError as error:
                 raise Reject(CauseValue.NO_RESOURCES_AVAILABLE, str(error)) from error
 
-    def apply(self, session: PdnSession) -> None:
-        """The session's tunnel, rates or rules changed: bring the forwarder up to date."""
+    def apply(self, session: PdnSession, granted: Collection[int] = ()) -> None:
+        """The session's tunnels, rates, rules or URRs changed: bring the forwarder up to date. URRs ``granted`` start anew, changed or not."""
         former = self.forwarder.session(session.session_id)
         if former is not None:
-            self.forwarder.modify(session.session_id, user_plane.change(former, session))
+            change = user_plane.change(former, session, granted)
+            if change != _NO_CHANGE:
+                self.forwarder.modify(session.session_id, change)
 
     def move(self, session: PdnSession, sgw: Address, s5c_sgw_teid: int) -> None:
         """Another SGW, or another TEID at the same."""
@@ -264,11 +267,13 @@ class Pgw(Node[PgwConfig]):
     def tunnels(self) -> Iterable[TunnelEnd]:
         config = self.config
         for session in self.sessions.values():
-            imsi, ebi = session.imsi, session.ebi
+            imsi = session.imsi
             yield TunnelEnd(name="s5c_sgw_teid", teid=session.s5c_sgw_teid, address=session.sgw.host, own=False, imsi=imsi)
-            yield TunnelEnd(name="s5u_sgw_teid", teid=session.s5u_sgw.teid, address=session.s5u_sgw.address, own=False, imsi=imsi, ebi=ebi)
             yield TunnelEnd(name="s5c_pgw_teid", teid=session.s5c_pgw_teid, address=config.s5c.host, own=True, imsi=imsi)
-            yield TunnelEnd(name="s5u_pgw_teid", teid=session.s5u_pgw.teid, address=session.s5u_pgw.address, own=True, imsi=imsi, ebi=ebi)
+            for bearer in session.bearers.values():
+                for name, end, own in (("s5u_sgw_teid", bearer.s5u_sgw, False), ("s5u_pgw_teid", bearer.s5u_pgw, True)):
+                    if end is not None:
+                        yield TunnelEnd(name=name, teid=end.teid, address=end.address, own=own, imsi=imsi, ebi=bearer.ebi)
 
     def associated_peers(self) -> Iterator[AssociatedPeer]:
         yield from gtp_paths("S5/S8", self.s5)
@@ -291,7 +296,13 @@ class Pgw(Node[PgwConfig]):
                     "imsi": session.imsi, "apn": session.apn, "ip": str(session.ue_address), "ebi": session.ebi, "qci": session.policy.qos.qci,
                     "ambr_uplink_kbps": ambr.uplink_kbps if ambr else None, "ambr_downlink_kbps": ambr.downlink_kbps if ambr else None,
                     "sgw": session.sgw.host, "s5c_sgw_teid": session.s5c_sgw_teid, "s5c_pgw_teid": session.s5c_pgw_teid,
-                    "s5u_sgw": str(session.s5u_sgw), "s5u_pgw": str(session.s5u_pgw), "charging_id": session.charging_id,
+                    "s5u_sgw": str(session.default_bearer.s5u_sgw), "s5u_pgw": str(session.default_bearer.s5u_pgw),
+                    "charging_id": session.charging_id,
+                    "bearers": [
+                        {"ebi": bearer.ebi, "qci": bearer.qos.qci, "s5u_sgw": str(bearer.s5u_sgw), "s5u_pgw": str(bearer.s5u_pgw),
+                         "charging_id": bearer.charging_id,
+                         "rules": [name.decode(errors="replace") for name, rule in session.rules.items() if rule.bearer is bearer]}
+                        for bearer in session.bearers.values()],
                     "gx_session": session.gx.session_id if session.gx else None, "rules": [name.decode(errors="replace") for name in session.rules],
                     "uplink_octets": usage.uplink_octets, "downlink_octets": usage.downlink_octets,
                 }

@@ -36,15 +36,11 @@ def re_auth(pgw: Pgw, packet: Packet) -> Message:
 
 
 def _change_rules(pgw: Pgw, session: PdnSession, request: ReAuthRequest) -> tuple[ChargingRuleReport, ...]:
-    rules = dict(session.rules)
     for remove in request.charging_rule_remove:
         for name in remove.charging_rule_name:
-            rules.pop(name, None)
-    bound, reports = bind(session.policy, request.charging_rule_install)
-    rules.update(bound)
-    if rules != session.rules:
-        session.rules = rules
-        pgw.apply(session)
+            session.rules.pop(name, None)
+    reports = bind(session, request.charging_rule_install)
+    pgw.apply(session)
     return reports
 
 

@@ -59,4 +59,5 @@ async def _update(pgw: Pgw, session: PdnSession, policy: Policy, command: Reques
         raise Reject(answer.cause.value, "the UE, the MME or the SGW refuses")
     if pgw.is_established(session):
         session.policy = policy
+        session.default_bearer.qos = policy.qos
         pgw.apply(session)

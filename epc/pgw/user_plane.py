@@ -1,62 +1,124 @@
-"""A PDN connection as rules for the forwarder: tunnel to SGi and back, one pair of rules for everything, and one for each PCC rule's flows.
+"""A PDN connection as rules for the forwarder: tunnels to SGi and back, and for each PCC rule the flows, the gate and the rates.
 
-Rules 0 and 1 are the default bearer's uplink and downlink; PCC rule n (counted from 1) has 2n and 2n + 1, and gate n.
+Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink) and the QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
+all but GBR bearers share. FAR 0 leads to SGi, FAR b + 1 to bearer b's tunnel, FAR 65536 + n to the page that rule n is redirected to.
+For URRs see :class:`~epc.pgw.context.Meter`.
 """
 
 from __future__ import annotations
 
-from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, Qer, Session, SessionChange, UeIpAddress, Urr
-from epc.pgw.context import PdnSession
-from epc.pgw.policy import filters_of
-from epc.wire.diameter.policy import ChargingRuleDefinition, FlowStatus
+from collections.abc import Collection, Iterator
+from typing import TypeVar
+
+from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
+from epc.pgw.context import Bearer, PccRule, PdnSession
+from epc.pgw.policy import filters_of, is_gbr
+from epc.wire.diameter.policy import FlowDirection, FlowStatus, RedirectSupport
 
 _LAST = 1 << 32                 # after every PCC rule's precedence
 _OPEN_UPLINK = (FlowStatus.ENABLED, FlowStatus.ENABLED_UPLINK, None)
 _OPEN_DOWNLINK = (FlowStatus.ENABLED, FlowStatus.ENABLED_DOWNLINK, None)
+_EVERYTHING = Urr(id=1)
+_TO_SGI = 0
+_REDIRECTED = 0x10000
+R = TypeVar("R", Pdr, Far, Qer, Urr)
 
 
 def session_rules(session: PdnSession) -> Session:
-    pdrs = [*_pdrs(session, 0, None)]
+    pdrs: list[Pdr] = []
+    fars = [Far(id=_TO_SGI, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, network_instance=session.apn)]
+    fars += [_downlink_far(bearer) for bearer in session.bearers.values()]
     qers = [_aggregate(session)]
-    for number, rule in enumerate(session.rules.values(), start=1):
-        if rule.flow_information:
-            pdrs += _pdrs(session, number, rule)
-            qers.append(_gate(number, rule))
-    return Session(id=session.session_id, pdrs=tuple(pdrs), fars=_fars(session), qers=tuple(qers), urrs=(Urr(id=1),))
+    for rule in (session.remainder, *session.enforced_rules()):
+        pdrs += _pdrs(session, rule)
+        if rule.number:
+            qers.append(_gate(rule))
+        if (url := _redirect_url(rule)) is not None:
+            fars.append(Far(id=_REDIRECTED + rule.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE,
+                            network_instance=session.apn, redirect_url=url))
+    urrs = [_EVERYTHING]
+    for meter in session.meters:
+        urrs += meter.urrs()
+    return Session(id=session.session_id, pdrs=tuple(pdrs), fars=tuple(fars), qers=tuple(qers), urrs=tuple(urrs))
 
 
-def change(former: Session, session: PdnSession) -> SessionChange:
-    """From the rules as they stand to those that the session wants now."""
+def urr_ids_of(session: PdnSession, rule: PccRule) -> tuple[int, ...]:
+    """Everything that measures the rule's packets."""
+    return (_EVERYTHING.id, *[urr_id for meter in session.meters for urr_id in meter.urr_ids_of(rule)])
+
+
+def change(former: Session, session: PdnSession, granted: Collection[int] = ()) -> SessionChange:
+    """From the rules as they stand to those that the session wants now: only what differs is said.
+
+    A URR that is said again is granted anew, so one that stays the same is said only when it is among ``granted``.
+    """
     wanted = session_rules(session)
+    known_urrs = {urr.id: urr for urr in former.urrs}
     return SessionChange(
-        pdrs=wanted.pdrs, fars=wanted.fars, qers=wanted.qers, urrs=wanted.urrs,
-        remove_pdrs=tuple({pdr.id for pdr in former.pdrs} - {pdr.id for pdr in wanted.pdrs}),
-        remove_qers=tuple({qer.id for qer in former.qers} - {qer.id for qer in wanted.qers}),
+        pdrs=_different(former.pdrs, wanted.pdrs), fars=_different(former.fars, wanted.fars), qers=_different(former.qers, wanted.qers),
+        urrs=tuple([urr for urr in wanted.urrs if urr.id in granted or known_urrs.get(urr.id) != urr]),
+        remove_pdrs=_gone(former.pdrs, wanted.pdrs), remove_fars=_gone(former.fars, wanted.fars), remove_qers=_gone(former.qers, wanted.qers),
+        remove_urrs=_gone(former.urrs, wanted.urrs),
     )
 
 
-def _fars(session: PdnSession) -> tuple[Far, Far]:
-    return (
-        Far(id=0, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, network_instance=session.apn),
-        Far(id=1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=session.s5u_sgw),
-    )
+def _different(former: tuple[R, ...], wanted: tuple[R, ...]) -> tuple[R, ...]:
+    known = {rule.id: rule for rule in former}
+    return tuple([rule for rule in wanted if known.get(rule.id) != rule])
 
 
-def _pdrs(session: PdnSession, number: int, rule: ChargingRuleDefinition | None) -> tuple[Pdr, Pdr]:
+def _gone(former: tuple[R, ...], wanted: tuple[R, ...]) -> tuple[int, ...]:
+    kept = {rule.id for rule in wanted}
+    return tuple([rule.id for rule in former if rule.id not in kept])
+
+
+def bearer_of_far(session: PdnSession, far_id: int) -> Bearer | None:
+    """The bearer whose tunnel the FAR leads to."""
+    return next((bearer for bearer in session.bearers.values() if bearer.number + 1 == far_id), None)
+
+
+def _downlink_far(bearer: Bearer) -> Far:
+    return Far(id=bearer.number + 1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=bearer.s5u_sgw)
+
+
+def _pdrs(session: PdnSession, rule: PccRule) -> Iterator[Pdr]:
+    bearer = rule.bearer
+    assert bearer is not None
+    definition, number = rule.definition, rule.number
+    if number and not definition.flow_information and definition.tdf_application_identifier is None:
+        return
     ue = UeIpAddress(ipv4=session.ue_address)
-    filters = () if rule is None else filters_of(rule)
-    precedence = _LAST if rule is None or rule.precedence is None else rule.precedence
-    qer_ids = (0,) if rule is None else (0, number)
-    return (
-        Pdr(
-            id=2 * number, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=session.s5u_pgw, ue_ip_address=ue,
-            sdf_filters=filters, far_id=0, qer_ids=qer_ids, urr_ids=(1,),
-        ),
-        Pdr(
+    precedence = _LAST if definition.precedence is None else definition.precedence
+    application = definition.tdf_application_identifier
+    application_id = None if application is None else application.decode(errors="replace")
+    qer_ids = (() if is_gbr(bearer.qos.qci) else (0,)) + ((number,) if number else ())
+    urr_ids = urr_ids_of(session, rule)
+    uplink_filters, downlink_filters = _filters(rule, FlowDirection.UPLINK), _filters(rule, FlowDirection.DOWNLINK)
+    if uplink_filters is not None:
+        yield Pdr(
+            id=2 * number, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=bearer.s5u_pgw, ue_ip_address=ue,
+            sdf_filters=uplink_filters, application_id=application_id,
+            far_id=_TO_SGI if _redirect_url(rule) is None else _REDIRECTED + number, qer_ids=qer_ids, urr_ids=urr_ids,
+        )
+    if downlink_filters is not None:
+        yield Pdr(
             id=2 * number + 1, precedence=precedence, source_interface=Interface.CORE, network_instance=session.apn, ue_ip_address=ue,
-            sdf_filters=filters, far_id=1, qer_ids=qer_ids, urr_ids=(1,),
-        ),
-    )
+            sdf_filters=downlink_filters, application_id=application_id, far_id=bearer.number + 1, qer_ids=qer_ids, urr_ids=urr_ids,
+        )
+
+
+def _filters(rule: PccRule, direction: FlowDirection) -> tuple[SdfFilter, ...] | None:
+    """``None``: the rule has flows, but none in that direction."""
+    filters = filters_of(rule.definition, direction)
+    return None if not filters and rule.definition.flow_information else filters
+
+
+def _redirect_url(rule: PccRule) -> str | None:
+    """Where HTTP requests are sent instead (Redirect-Information, TS 29.212 clause 5.3.82)."""
+    redirection = rule.definition.redirect_information
+    if redirection is None or redirection.redirect_support == RedirectSupport.REDIRECTION_DISABLED:
+        return None
+    return redirection.redirect_server_address
 
 
 def _aggregate(session: PdnSession) -> Qer:
@@ -66,8 +128,15 @@ def _aggregate(session: PdnSession) -> Qer:
     return Qer(id=0, uplink_mbr_bps=ambr.uplink_kbps * 1000, downlink_mbr_bps=ambr.downlink_kbps * 1000)
 
 
-def _gate(number: int, rule: ChargingRuleDefinition) -> Qer:
+def _gate(rule: PccRule) -> Qer:
+    """The rule's gate, and the rates of a rule that has some of its own."""
+    status, qos = rule.definition.flow_status, rule.definition.qos_information
     return Qer(
-        id=number, uplink_gate=Gate.OPEN if rule.flow_status in _OPEN_UPLINK else Gate.CLOSED,
-        downlink_gate=Gate.OPEN if rule.flow_status in _OPEN_DOWNLINK else Gate.CLOSED,
+        id=rule.number,
+        uplink_gate=Gate.OPEN if status in _OPEN_UPLINK else Gate.CLOSED,
+        downlink_gate=Gate.OPEN if status in _OPEN_DOWNLINK else Gate.CLOSED,
+        uplink_mbr_bps=None if qos is None else qos.max_requested_bandwidth_ul,
+        downlink_mbr_bps=None if qos is None else qos.max_requested_bandwidth_dl,
+        uplink_gbr_bps=None if qos is None else qos.guaranteed_bitrate_ul,
+        downlink_gbr_bps=None if qos is None else qos.guaranteed_bitrate_dl,
     )
