@@ -57,11 +57,18 @@ class GtpcSettings(Section):
 
     t3_response_s: Seconds = Field(default=3.0, description="time to an answer, T3-RESPONSE")
     n3_requests: Annotated[int, Field(ge=1, le=10)] = Field(default=3, description="how often a request is sent in all, N3-REQUESTS")
+    n3_requests_phone: Annotated[int, Field(ge=1, le=30)] = Field(
+        default=15, description="the same for requests whose answer waits for the phone: bearers that are set up, changed and taken away")
     echo_interval_s: Annotated[float, Field(ge=60)] | None = Field(default=60.0, description="null: no Echo Requests")
 
     @property
     def timers(self) -> GtpcTimers:
         return GtpcTimers(t3_response=Timer("T3-RESPONSE", self.t3_response_s, self.n3_requests - 1), echo_interval_s=self.echo_interval_s)
+
+    @property
+    def t3_phone(self) -> Timer:
+        """A phone may take as long as all of T3485, T3486 or T3495 (TS 29.274 clause 7.6)."""
+        return Timer("T3-RESPONSE", self.t3_response_s, self.n3_requests_phone - 1)
 
 
 def restart_counter(node: Node[Any]) -> int:

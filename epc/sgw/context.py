@@ -10,12 +10,15 @@ from epc.procedure import Slot
 from epc.transport.interface import Address
 from epc.wire.gtpv2 import BearerQos
 
+_FIRST_DEDICATED = 16
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Bearer:
     """One EPS bearer. Both of the SGW's ends are allocated by the SGW, the others are learned."""
 
-    ebi: int
+    ebi: int = 0                        # allocated by the MME; 0 while a dedicated bearer is being set up
+    number: int                         # of its rules in the forwarder, unique within the PDN connection
     qos: BearerQos
     s1u_sgw: FTeid                      # t7
     s5u_sgw: FTeid                      # t3
@@ -33,7 +36,19 @@ class PdnConnection:
     s5c_pgw_teid: int = 0               # t4, learned from the PGW's Create Session Response
     session_id: int = 0                 # of the rules in the forwarder
     command: RequestReceived | None = None      # the MME's, which the PGW is about to answer with a request of its own
-    bearers: dict[int, Bearer] = field(default_factory=dict)
+    bearers: dict[int, Bearer] = field(default_factory=dict)            # by EBI
+    pending: list[Bearer] = field(default_factory=list)                 # dedicated ones that the UE has not accepted yet
+
+    def free_number(self) -> int:
+        """For a dedicated bearer; a default bearer's number is its EBI."""
+        used = {bearer.number for bearer in (*self.bearers.values(), *self.pending)}
+        number = _FIRST_DEDICATED
+        while number in used:
+            number += 1
+        return number
+
+    def bearer_of_number(self, number: int) -> Bearer | None:
+        return next((bearer for bearer in self.bearers.values() if bearer.number == number), None)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -75,7 +75,8 @@ async def create_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
         connection.pgw = Address(answer.pgw_fteid.host, GTPC_PORT)
         s1u_sgw = sgw.forwarder.allocate_f_teid(Interface.ACCESS)
         connection.bearers[wanted.ebi] = Bearer(
-            ebi=wanted.ebi, qos=made.bearer_qos or wanted.bearer_qos, s1u_sgw=s1u_sgw, s5u_sgw=s5u_sgw, s5u_pgw=far_end(made.s5u_pgw_fteid)
+            ebi=wanted.ebi, number=wanted.ebi, qos=made.bearer_qos or wanted.bearer_qos, s1u_sgw=s1u_sgw, s5u_sgw=s5u_sgw,
+            s5u_pgw=far_end(made.s5u_pgw_fteid)
         )
         if wanted.s1u_enb_fteid is not None:                        # TAU or handover with another SGW: the tunnel is known already
             connection.bearers[wanted.ebi].s1u_enb = far_end(wanted.s1u_enb_fteid)

@@ -24,7 +24,7 @@ async def delete_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
         step(3, "mme")
         ue = connection.ue
         onward = replace(request, pgw_fq_csid=None, unknown=())
-        packet = await sgw.s11.request(ue.mme, ue.s11_mme_teid, onward, command=command)
+        packet = await sgw.s11.request(ue.mme, ue.s11_mme_teid, onward, sgw.t3_phone, command=command)
         answer = packet.message
         assert isinstance(answer, DeleteBearerResponse)
 

@@ -19,7 +19,7 @@ from epc.sgw import user_plane
 from epc.sgw.bearer_commands import relay_bearer_resource_command, relay_delete_bearer_command, relay_modify_bearer_command
 from epc.sgw.change_notification import change_notification
 from epc.sgw.config import SgwConfig
-from epc.sgw.context import PdnConnection, UeContext
+from epc.sgw.context import Bearer, PdnConnection, UeContext
 from epc.sgw.create_bearer import create_bearer
 from epc.sgw.create_session import create_session
 from epc.sgw.delete_bearer import delete_bearer
@@ -57,6 +57,7 @@ class Sgw(Node[SgwConfig]):
     async def start(self) -> None:
         config = self.config
         self.t3_s5 = config.gtp_s5.timers.t3_response
+        self.t3_phone = config.gtp_s11.t3_phone
         self.ues: dict[str, UeContext] = {}                                     # by IMSI
         self.control_teids: TeidTable[UeContext | PdnConnection] = TeidTable(self.entropy.getrandbits(32))
         self.connections: dict[int, PdnConnection] = {}                         # by the forwarder's session id
@@ -160,8 +161,16 @@ class Sgw(Node[SgwConfig]):
 
     def remove_bearer(self, connection: PdnConnection, ebi: int) -> None:
         """A dedicated bearer goes."""
-        if self.is_established(connection) and connection.bearers.pop(ebi, None) is not None:
-            self.forwarder.modify(connection.session_id, user_plane.removed_bearer(ebi))
+        bearer = connection.bearers.pop(ebi, None) if self.is_established(connection) else None
+        if bearer is not None:
+            self.forwarder.modify(connection.session_id, user_plane.removed_bearer(bearer))
+
+    def abandon_bearer(self, connection: PdnConnection, bearer: Bearer) -> None:
+        """A dedicated bearer that was being set up, unless it stands by now."""
+        if bearer in connection.pending:
+            connection.pending.remove(bearer)
+            if self.is_established(connection):
+                self.forwarder.modify(connection.session_id, user_plane.abandoned_bearer(bearer))
 
     def is_established(self, connection: PdnConnection) -> bool:
         return self.connections.get(connection.session_id) is connection
@@ -258,15 +267,16 @@ class Sgw(Node[SgwConfig]):
         return owner.s11_mme_teid if isinstance(owner, UeContext) else owner.s5c_pgw_teid
 
     def _on_user_plane(self, event: Event) -> None:
-        if isinstance(event, DownlinkData):
+        if isinstance(event, DownlinkData | ErrorIndication):
             connection = self.connections.get(event.session_id)
-            if connection is not None:
-                self._notify_mme(connection, user_plane.ebi_of(event.far_id))
-        elif isinstance(event, ErrorIndication):
-            connection = self.connections.get(event.session_id)
-            if connection is not None:
+            bearer = None if connection is None else connection.bearer_of_number(user_plane.number_of(event.far_id))
+            if connection is None or bearer is None:
+                return
+            if isinstance(event, DownlinkData):
+                self._notify_mme(connection, bearer.ebi)
+            else:
                 lost: Procedure = enodeb_lost_tunnel if user_plane.is_downlink(event.far_id) else pgw_lost_tunnel
-                self.runner.start(lost, self, connection, user_plane.ebi_of(event.far_id))
+                self.runner.start(lost, self, connection, bearer.ebi)
 
     def _notify_mme(self, connection: PdnConnection, ebi: int) -> None:
         if not connection.ue.is_paging:

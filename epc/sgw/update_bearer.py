@@ -23,7 +23,7 @@ async def update_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
     async with answering(sgw.s5, received, lambda: connection.s5c_pgw_teid):
         step(3, "mme")
         onward = replace(request, pgw_fq_csid=None, unknown=())
-        packet = await sgw.s11.request(ue.mme, ue.s11_mme_teid, onward, command=command)
+        packet = await sgw.s11.request(ue.mme, ue.s11_mme_teid, onward, sgw.t3_phone, command=command)
         answer = packet.message
         assert isinstance(answer, UpdateBearerResponse)
         step(10, "answer")

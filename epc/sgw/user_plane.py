@@ -1,6 +1,6 @@
 """A PDN connection as rules for the forwarder: two a bearer, tunnel to tunnel.
 
-The uplink rules of bearer n have the number 2n, the downlink rules 2n + 1.
+The uplink rules of the bearer with number n are 2n, the downlink rules 2n + 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def session_rules(connection: PdnConnection) -> Session:
 
 
 def bearer_pdrs(bearer: Bearer) -> tuple[Pdr, Pdr]:
-    up, down = 2 * bearer.ebi, 2 * bearer.ebi + 1
+    up, down = 2 * bearer.number, 2 * bearer.number + 1
     return (
         Pdr(id=up, source_interface=Interface.ACCESS, local_f_teid=bearer.s1u_sgw, far_id=up, urr_ids=(1,)),
         Pdr(id=down, source_interface=Interface.CORE, local_f_teid=bearer.s5u_sgw, far_id=down, urr_ids=(1,)),
@@ -32,7 +32,7 @@ def bearer_pdrs(bearer: Bearer) -> tuple[Pdr, Pdr]:
 
 def uplink_far(bearer: Bearer) -> Far:
     return Far(
-        id=2 * bearer.ebi, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, outer_header_creation=bearer.s5u_pgw
+        id=2 * bearer.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, outer_header_creation=bearer.s5u_pgw
     )
 
 
@@ -40,20 +40,36 @@ def downlink_far(bearer: Bearer, *, notify: bool = False) -> Far:
     """To the eNodeB when there is one; else packets wait, and with ``notify`` the first of them raises an event."""
     waiting = ApplyAction.BUFFER | ApplyAction.NOTIFY_CP if notify else ApplyAction.BUFFER
     action = waiting if bearer.s1u_enb is None else ApplyAction.FORWARD
-    return Far(id=2 * bearer.ebi + 1, apply_action=action, destination_interface=Interface.ACCESS, outer_header_creation=bearer.s1u_enb)
+    return Far(id=2 * bearer.number + 1, apply_action=action, destination_interface=Interface.ACCESS, outer_header_creation=bearer.s1u_enb)
 
 
 def downlink_discarded(bearer: Bearer) -> SessionChange:
     """What waits is thrown away; follow it with :func:`downlink_far`."""
-    return SessionChange(fars=(Far(id=2 * bearer.ebi + 1, apply_action=ApplyAction.DROP, destination_interface=Interface.ACCESS),))
+    return SessionChange(fars=(Far(id=2 * bearer.number + 1, apply_action=ApplyAction.DROP, destination_interface=Interface.ACCESS),))
 
 
-def removed_bearer(ebi: int) -> SessionChange:
-    up, down = 2 * ebi, 2 * ebi + 1
+def uplink_of(bearer: Bearer) -> SessionChange:
+    """Only what the UE sends, for a bearer whose eNodeB's end is not known yet."""
+    return SessionChange(pdrs=bearer_pdrs(bearer)[:1], fars=(uplink_far(bearer),))
+
+
+def downlink_of(bearer: Bearer) -> SessionChange:
+    """The other half."""
+    return SessionChange(pdrs=bearer_pdrs(bearer)[1:], fars=(downlink_far(bearer),))
+
+
+def removed_bearer(bearer: Bearer) -> SessionChange:
+    up, down = 2 * bearer.number, 2 * bearer.number + 1
     return SessionChange(remove_pdrs=(up, down), remove_fars=(up, down))
 
 
-def ebi_of(far_id: int) -> int:
+def abandoned_bearer(bearer: Bearer) -> SessionChange:
+    """One that has never had more than :func:`uplink_of`."""
+    return SessionChange(remove_pdrs=(2 * bearer.number,), remove_fars=(2 * bearer.number,))
+
+
+def number_of(far_id: int) -> int:
+    """Of the bearer that the FAR belongs to."""
     return far_id >> 1
 
 
