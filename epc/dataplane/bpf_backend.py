@@ -15,13 +15,14 @@ from ipaddress import IPv4Address, ip_address
 from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.fast_path import FastPath, FastSession, Hook
 from epc.dataplane.bpf.layout import Action, FilterFlag, RuleFlag
-from epc.dataplane.bpf.leases import FastCounter, FastMeter, FastQuota, Lease
+from epc.dataplane.bpf.leases import FastCounter, FastMeasurement, FastMeter, Lease
 from epc.dataplane.bpf.next_hops import KernelLink
 from epc.dataplane.flow import CompiledFilter, compile_filter
-from epc.dataplane.forwarder import DropReason, GtpuPort, IpLink, Statistics
-from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, SdfFilter, Usage
+from epc.dataplane.forwarder import DropReason, GtpuPort, IpLink, Statistics, UsageTrigger
+from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, SdfFilter, Urr, Usage
 from epc.dataplane.socket_backend import Entry, Installed, Port, SocketForwarder, precedence_of
-from epc.dataplane.socket_rules import Attachment, Counter, Meter, Quota
+from epc.dataplane.socket_rules import Attachment, Counter, Meter
+from epc.dataplane.usage import Measurement
 from epc.transport.interface import Transport
 
 log = logging.getLogger(__name__)
@@ -107,8 +108,8 @@ class BpfForwarder(SocketForwarder):
     def _new_meter(self) -> Meter:
         return FastMeter(self._fast.tables, self._now_ns)
 
-    def _new_quota(self, octets: int, reached: Callable[[], None]) -> Quota:
-        return FastQuota(self._fast.tables, octets, reached)
+    def _new_measurement(self, urr: Urr, report: Callable[[UsageTrigger], None]) -> Measurement:
+        return FastMeasurement(self._fast.tables, urr, self._loop, report)
 
     def _now_ns(self) -> int:
         return time.monotonic_ns()      # the kernel's bpf_ktime_get_ns
@@ -253,13 +254,16 @@ class BpfForwarder(SocketForwarder):
 
     def _fast_limits(self, pdr: Pdr, installed: Installed) -> tuple[int, ...] | None:
         """Indices of the meters and quotas; ``None`` when there are more than the kernel's rule has places for."""
-        meters, quotas = self._limits(pdr, installed)
+        meters, measurements = self._limits(pdr, installed)
+        if not all(isinstance(each, FastMeasurement) and each.is_fast for each in measurements):
+            return None
+        quotas = [each.lease for each in measurements if isinstance(each, FastMeasurement) and each.lease is not None]
         if len(meters) > layout.METERS or len(quotas) > layout.QUOTAS:
             return None
         indices = [_index(meter.lease if isinstance(meter, FastMeter) else None) for meter in meters]
-        quota_indices = [_index(quota.lease if isinstance(quota, FastQuota) else None) for quota in quotas]
-        if layout.NONE in indices or layout.NONE in quota_indices:
+        if layout.NONE in indices:
             return None
+        quota_indices = [lease.first for lease in quotas]
         return (*indices, *[layout.NONE] * (layout.METERS - len(indices)), *quota_indices, *[layout.NONE] * (layout.QUOTAS - len(quota_indices)))
 
 

@@ -26,7 +26,7 @@ class DropReason(Enum):
     NO_MATCHING_RULE = "no_matching_rule"           # no PDR of the tunnel or address takes it
     GATE_CLOSED = "gate_closed"
     RATE_EXCEEDED = "rate_exceeded"                 # above a QER's maximum bit rate
-    QUOTA_EXHAUSTED = "quota_exhausted"             # a URR's volume quota is used up
+    QUOTA_EXHAUSTED = "quota_exhausted"             # a URR's quota is used up or was taken back
     FAR_DROP = "far_drop"                           # the rule says so
     TOO_BIG = "too_big"                             # longer than the MTU and not to be fragmented: ICMP told the sender
     BUFFER_FULL = "buffer_full"

@@ -200,11 +200,14 @@ class Urr:
     """Usage Reporting Rule (TS 29.244 clause 7.5.2.4): measures the packets of every PDR that names it.
 
     * **Quotas.** After ``volume_quota_octets`` in both directions together, or ``time_quota_s`` of use, nothing passes any more and one
-      :class:`~epc.dataplane.forwarder.UsageReport` says so; the packet that uses the volume up still passes.
-    * **Thresholds.** A report is made each time that much more was used; packets go on. ``period_s`` makes one each period, used or not.
-    * **Time of use** starts with a packet and stops ``inactivity_s`` after the last one, that pause included; without ``inactivity_s`` it
-      runs from the first packet on.
-    * ``quota_holding_time_s`` after the last packet one report says that nobody uses the quota; the quota is then taken back.
+      :class:`~epc.dataplane.forwarder.UsageReport` says so; the packet that uses the volume up still passes. With a quota of 0 octets the
+      first packet asks: it is dropped and makes that report.
+    * **Thresholds.** A report is made each time that much more was used since the last report of a threshold or period; packets go on.
+      ``period_s`` makes one each period, used or not.
+    * **Time of use** starts with a packet and stops ``inactivity_s`` after the last one, that pause included, or when nothing passes any
+      more; without ``inactivity_s`` it runs from the first packet on. It is measured if anything here but ``period_s`` is given in seconds.
+    * ``quota_holding_time_s`` after the last packet one report says that nobody uses the quota; the quota is then taken back, and the next
+      packet asks for a new one.
     * ``application_events``: the first packet of a recognised application raises a report, and the end of its last flow another one.
 
     A change that gives the URR again grants its quotas and thresholds anew, counted from then on: give it only where that is meant.
@@ -226,7 +229,7 @@ class Urr:
 class Usage:
     """Packets that were forwarded, and the octets of the users' IP packets: outer headers do not count (TS 29.244 clause 8.2.41).
 
-    ``duration_s`` is the time of use, as the URR measures it.
+    ``duration_s`` is the time of use, as the URR measures it; 0 if it measures none.
     """
 
     uplink_packets: int = 0

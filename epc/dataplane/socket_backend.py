@@ -12,6 +12,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from typing import TypeVar
@@ -31,7 +32,6 @@ from epc.dataplane.socket_rules import (
     Guard,
     Hold,
     Meter,
-    Quota,
     Rule,
     RuleTable,
     Selector,
@@ -39,6 +39,7 @@ from epc.dataplane.socket_rules import (
     ToTunnel,
     usage_of,
 )
+from epc.dataplane.usage import Measurement, does_more_than_count
 from epc.transport.interface import Address, DatagramPort, Transport
 from epc.wire import gtpu
 from epc.wire.errors import WireError
@@ -164,7 +165,7 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 class Installed:
     """A session and what it was compiled to."""
 
-    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "meters", "quotas", "rates", "retired", "session")
+    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "rates", "retired", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -175,7 +176,7 @@ class Installed:
         self.attachments: dict[str, Attachment] = {}
         self.meters: dict[tuple[int, bool], Meter] = {}         # by QER, and whether uplink
         self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
-        self.quotas: dict[int, Quota] = {}              # by URR
+        self.measurements: dict[int, Measurement] = {}  # by URR, of those that do more than count
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -242,6 +243,9 @@ class SocketForwarder:
                 port.datagrams = None
         for attachment in self._attachments.values():
             attachment.disconnect()
+        for installed in self._sessions.values():
+            for measurement in installed.measurements.values():
+                measurement.end()
         for waiting in self._echoes.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionAbortedError("the forwarder was closed"))
@@ -287,6 +291,8 @@ class SocketForwarder:
         usage = self.usage(session_id)
         self._leave(installed, keep=())
         del self._sessions[session_id]
+        for measurement in installed.measurements.values():
+            measurement.end()
         for pdr in installed.session.pdrs:
             self._retire(installed.counters[pdr.id], pdr.source_interface)
         for buffer in installed.buffers.values():
@@ -306,6 +312,9 @@ class SocketForwarder:
         for pdr in installed.session.pdrs:
             for urr_id in pdr.urr_ids:
                 usage[urr_id] += installed.counters[pdr.id].usage(pdr.source_interface)
+        for urr_id, measurement in installed.measurements.items():
+            if measurement.measures_time:
+                usage[urr_id] = replace(usage[urr_id], duration_s=measurement.used_s())
         return usage
 
     def statistics(self) -> Statistics:
@@ -378,9 +387,6 @@ class SocketForwarder:
     def _notify(self, event: Event) -> None:
         self.on_event(event)
 
-    def _quota_reached(self, session_id: int, urr_id: int) -> None:
-        self._loop.call_soon(self._report_usage, session_id, urr_id, UsageTrigger.VOLUME_QUOTA)     # the packet that used it up is yet to be counted
-
     def _report_usage(self, session_id: int, urr_id: int, trigger: UsageTrigger) -> None:
         usage = self.usage(session_id).get(urr_id) if session_id in self._sessions else None
         if usage is not None:
@@ -414,9 +420,9 @@ class SocketForwarder:
             counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else self._new_counter()
             new.counters[pdr.id] = counter
             rule = new.exits[pdr.id] = self._exit(pdr, far_of_pdr, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
-            meters, quotas = self._limits(pdr, new)
-            if (meters or quotas) and isinstance(rule, (ToTunnel, ToLink)):
-                rule = new.exits[pdr.id] = Enforce(rule, self.drop, meters, quotas)
+            meters, measurements = self._limits(pdr, new)
+            if (meters or measurements) and isinstance(rule, (ToTunnel, ToLink)):
+                rule = new.exits[pdr.id] = Enforce(rule, self.drop, meters, measurements)
             if pdr.ue_ip_address is not None or (pdr.local_f_teid is not None and not self.is_intermediate):
                 rule = Guard(rule, self.drop, pdr.ue_ip_address, pdr.source_interface)
             for entry in self._entries(pdr, new):
@@ -459,11 +465,9 @@ class SocketForwarder:
             new.rates.append((meter, rate_bps))
 
     def _compile_urr(self, urr: Urr, old: Installed, new: Installed, *, grant: bool) -> None:
-        if urr.volume_quota_octets is not None:
-            quota = None if grant else old.quotas.get(urr.id)
-            if quota is None:
-                quota = self._new_quota(urr.volume_quota_octets, partial(self._quota_reached, new.session.id, urr.id))
-            new.quotas[urr.id] = quota
+        if does_more_than_count(urr):
+            kept = None if grant else old.measurements.get(urr.id)
+            new.measurements[urr.id] = kept or self._new_measurement(urr, partial(self._report_usage, new.session.id, urr.id))
 
     def _new_counter(self) -> Counter:
         return Counter()
@@ -471,15 +475,15 @@ class SocketForwarder:
     def _new_meter(self) -> Meter:
         return Meter(self._now_ns)
 
-    def _new_quota(self, octets: int, reached: Callable[[], None]) -> Quota:
-        return Quota(octets, reached)
+    def _new_measurement(self, urr: Urr, report: Callable[[UsageTrigger], None]) -> Measurement:
+        return Measurement(urr, self._loop, report)
 
-    def _limits(self, pdr: Pdr, new: Installed) -> tuple[tuple[Meter, ...], tuple[Quota, ...]]:
-        """What a PDR's packets have to keep within."""
+    def _limits(self, pdr: Pdr, new: Installed) -> tuple[tuple[Meter, ...], tuple[Measurement, ...]]:
+        """What a PDR's packets have to keep within, or are measured by."""
         uplink = pdr.source_interface is Interface.ACCESS
         return (
             tuple(new.meters[qer_id, uplink] for qer_id in pdr.qer_ids if (qer_id, uplink) in new.meters),
-            tuple(new.quotas[urr_id] for urr_id in pdr.urr_ids if urr_id in new.quotas),
+            tuple(new.measurements[urr_id] for urr_id in pdr.urr_ids if urr_id in new.measurements),
         )
 
     def _exit(self, pdr: Pdr, far: Far, qers: Iterable[Qer], counter: Counter, new: Installed) -> Rule:
@@ -536,6 +540,7 @@ class SocketForwarder:
         for meter, rate_bps in new.rates:
             meter.set_rate(rate_bps)
         new.rates.clear()
+        self._begin_measurements(new, old)
         for (place, key), rule in new.entries.items():
             place.rules[key] = rule
         for far in new.session.fars:
@@ -545,6 +550,14 @@ class SocketForwarder:
         if old is not None:
             self._forget_unused(old.attachments.values())
             self._release_buffered(old, new)
+
+    def _begin_measurements(self, new: Installed, old: Installed | None) -> None:
+        former = {} if old is None else old.measurements
+        for urr_id, measurement in new.measurements.items():
+            if former.get(urr_id) is not measurement:
+                measurement.begin(former.get(urr_id))
+        for urr_id in former.keys() - new.measurements.keys():
+            former[urr_id].end()
 
     def _leave(self, old: Installed, keep: Iterable[Entry]) -> None:
         for place, key in old.entries.keys() - keep:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
+from epc.dataplane.usage import Measurement
 from epc.transport.interface import Address
 from epc.wire import gtpu
 
@@ -261,35 +262,17 @@ class Meter:
         return True
 
 
-class Quota:
-    """The octets that a URR lets pass, in both directions together."""
-
-    __slots__ = ("left_octets", "reached")
-
-    def __init__(self, octets: int, reached: Callable[[], None]) -> None:
-        self.left_octets = octets
-        self.reached = reached
-
-    def take(self, octets: int) -> bool:
-        left = self.left_octets
-        if left <= 0:
-            return False
-        self.left_octets = left - octets
-        if left <= octets:
-            self.reached()
-        return True
-
-
 class Enforce:
-    """Lets through what is within every rate and every quota."""
+    """Lets through what is within every quota and every rate, and tells URRs about it."""
 
-    __slots__ = ("drop", "following", "meters", "quotas")
+    __slots__ = ("drop", "following", "meters", "quotas", "takers")
 
-    def __init__(self, following: Rule, drop: Drop, meters: tuple[Meter, ...], quotas: tuple[Quota, ...]) -> None:
+    def __init__(self, following: Rule, drop: Drop, meters: tuple[Meter, ...], measurements: Iterable[Measurement]) -> None:
         self.following = following
         self.drop = drop
         self.meters = meters
-        self.quotas = quotas
+        self.quotas = tuple(measurement for measurement in measurements if measurement.has_quota)
+        self.takers = tuple(take for measurement in measurements for take in measurement.takers())
 
     def gpdu(self, message: bytes, start: int) -> None:
         if self._passes(len(message) - start):
@@ -303,14 +286,16 @@ class Enforce:
         return self.following.end_marker()
 
     def _passes(self, octets: int) -> bool:
+        for quota in self.quotas:
+            if not quota.allows():
+                self.drop(DropReason.QUOTA_EXHAUSTED)
+                return False
         for meter in self.meters:
             if not meter.conforms(octets):
                 self.drop(DropReason.RATE_EXCEEDED)
                 return False
-        for quota in self.quotas:
-            if not quota.take(octets):
-                self.drop(DropReason.QUOTA_EXHAUSTED)
-                return False
+        for take in self.takers:
+            take(octets)
         return True
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import random
 import struct
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIndication, Forwarder, UnknownTeid
+from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIndication, Forwarder, UnknownTeid, UsageReport, UsageTrigger
 from epc.dataplane.rules import (
     ApplyAction,
     Far,
@@ -502,6 +504,230 @@ async def test_no_packet_of_one_ue_reaches_another(bench: Bench, pgw: Pgw, ipv4:
     assert pgw.sgi.received == [ipv4(f"45.45.0.{number}", SERVER, bytes((number,))) for number in tunnels]
     assert pgw.sgw.received == [gpdu(down, ipv4(SERVER, f"45.45.0.{number}", bytes((number,)))) for number, (_, down) in tunnels.items()]
     assert pgw.drops == {DropReason.SPOOFED_SOURCE: 50 * 49}
+
+
+# URRs: quotas stop packets, thresholds and times make reports
+
+
+class Charged:
+    """The PGW with one URR, and packets of 100 octets."""
+
+    def __init__(self, bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+        self.bench, self.pgw = bench, pgw
+        self.up_packet, self.down = ipv4(UE, SERVER, bytes(72)), ipv4(SERVER, UE, bytes(72))
+        self.up = gpdu(pgw.s5u_pgw.teid, self.up_packet)
+
+    def install(self, **urr: float | int | None) -> None:
+        session = self.pgw.session()
+        self.pgw.forwarder.install(dataclasses.replace(session, urrs=(Urr(id=1, **urr),)))     # type: ignore[arg-type]
+
+    def grant(self, **urr: float | int | None) -> None:
+        self.pgw.forwarder.modify(1, SessionChange(urrs=(Urr(id=1, **urr),)))                  # type: ignore[arg-type]
+
+    def touch(self) -> None:
+        """A change that has nothing to do with the URR."""
+        self.pgw.forwarder.modify(1, SessionChange(qers=(Qer(id=1, uplink_mbr_bps=10**9),)))
+
+    async def send(self, up: int = 0, down: int = 0) -> None:
+        for _ in range(up):
+            self.pgw.sgw.send(self.up, self.bench.access_host)
+        for _ in range(down):
+            self.pgw.sgi.on_packet(self.down)
+        await self.bench.settle()
+
+    @property
+    def reports(self) -> list[tuple[UsageTrigger, int]]:
+        """Why, and how many octets there were."""
+        return [(event.trigger, event.usage.octets) for event in self.bench.events if isinstance(event, UsageReport)]
+
+    @property
+    def triggers(self) -> list[UsageTrigger]:
+        return [trigger for trigger, _ in self.reports]
+
+    @property
+    def usage(self) -> Usage:
+        return self.pgw.forwarder.usage(1)[1]
+
+
+@pytest.fixture
+def charged(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> Charged:
+    return Charged(bench, pgw, ipv4, gpdu)
+
+
+async def test_volume_quota_lets_the_packet_pass_that_uses_it_up_and_none_after_it(charged: Charged) -> None:
+    charged.install(volume_quota_octets=250)
+    await charged.send(up=2)
+    assert charged.reports == []
+    await charged.send(up=1)
+    await charged.send(up=2, down=3)
+    assert charged.reports == [(UsageTrigger.VOLUME_QUOTA, 300)]
+    assert charged.pgw.drops == {DropReason.QUOTA_EXHAUSTED: 5}
+    assert (len(charged.pgw.sgi.received), len(charged.pgw.sgw.received)) == (3, 0)
+
+
+async def test_grant_counts_from_then_on_and_usage_goes_on(charged: Charged) -> None:
+    charged.install(volume_quota_octets=200)
+    await charged.send(up=1)
+    charged.grant(volume_quota_octets=200)
+    await charged.send(up=1)
+    assert charged.reports == []
+    await charged.send(down=1)
+    assert charged.reports == [(UsageTrigger.VOLUME_QUOTA, 300)]
+    charged.grant(volume_quota_octets=100)
+    await charged.send(down=2)
+    assert charged.reports == [(UsageTrigger.VOLUME_QUOTA, 300), (UsageTrigger.VOLUME_QUOTA, 400)]
+    assert charged.usage == Usage(uplink_packets=2, uplink_octets=200, downlink_packets=2, downlink_octets=200)
+
+
+async def test_change_of_other_rules_grants_nothing(charged: Charged) -> None:
+    charged.install(volume_quota_octets=200, volume_threshold_octets=150)
+    await charged.send(up=1)
+    charged.touch()
+    await charged.send(up=1)
+    charged.touch()
+    await charged.send(up=1)
+    assert sorted(charged.reports, key=str) == [(UsageTrigger.VOLUME_QUOTA, 200), (UsageTrigger.VOLUME_THRESHOLD, 200)]
+    assert charged.usage.octets == 200
+
+
+async def test_with_no_quota_the_first_packet_asks(charged: Charged) -> None:
+    charged.install(volume_quota_octets=0)
+    assert charged.reports == []
+    await charged.send(up=1, down=1)
+    assert charged.reports == [(UsageTrigger.VOLUME_QUOTA, 0)]
+    charged.grant(volume_quota_octets=1000)
+    await charged.send(up=1)
+    assert charged.usage.octets == 100
+    assert charged.pgw.drops == {DropReason.QUOTA_EXHAUSTED: 2}
+
+
+async def test_volume_threshold_reports_again_and_again_and_stops_nothing(charged: Charged) -> None:
+    charged.install(volume_threshold_octets=250)
+    for _ in range(4):
+        await charged.send(up=1)
+        await charged.send(down=1)
+    assert charged.reports == [(UsageTrigger.VOLUME_THRESHOLD, 300), (UsageTrigger.VOLUME_THRESHOLD, 600)]
+    assert charged.usage.octets == 800
+    assert charged.pgw.drops == {}
+
+
+async def test_time_quota_runs_from_the_first_packet(charged: Charged) -> None:
+    charged.install(time_quota_s=0.5)
+    await asyncio.sleep(0.6)
+    await charged.send(up=1)
+    await asyncio.sleep(0.3)
+    await charged.send(up=1)
+    assert charged.reports == []
+    await asyncio.sleep(0.2)
+    assert charged.reports == [(UsageTrigger.TIME_QUOTA, 200)]
+    assert charged.usage.duration_s == pytest.approx(0.5, abs=0.03)
+    await charged.send(up=1, down=1)
+    assert charged.pgw.drops == {DropReason.QUOTA_EXHAUSTED: 2}
+    assert charged.triggers == [UsageTrigger.TIME_QUOTA]
+    charged.grant(time_quota_s=0.2)
+    await charged.send(up=1)
+    await asyncio.sleep(0.3)
+    assert charged.triggers == [UsageTrigger.TIME_QUOTA] * 2
+    assert charged.usage.duration_s == pytest.approx(0.7, abs=0.05)
+
+
+async def test_time_of_use_ends_after_inactivity(charged: Charged) -> None:
+    charged.install(inactivity_s=0.3, time_threshold_s=0.9)
+    await charged.send(up=1)
+    await asyncio.sleep(0.15)
+    await charged.send(down=1)                  # at 0.2
+    await asyncio.sleep(0.75)
+    assert charged.usage.duration_s == pytest.approx(0.5, abs=0.05)
+    await charged.send(up=1)                    # a new use
+    await asyncio.sleep(0.5)
+    assert charged.usage.duration_s == pytest.approx(0.8, abs=0.05)
+    assert charged.reports == []
+    await charged.send(up=1)
+    await asyncio.sleep(0.2)
+    assert charged.reports == [(UsageTrigger.TIME_THRESHOLD, 400)]
+    assert charged.pgw.forwarder.remove(1)[1].duration_s == pytest.approx(1.05, abs=0.06)
+
+
+async def test_time_threshold_reports_each_time(charged: Charged) -> None:
+    charged.install(time_threshold_s=0.2)
+    await charged.send(up=1)
+    charged.touch()
+    await asyncio.sleep(0.6)
+    assert charged.triggers == [UsageTrigger.TIME_THRESHOLD] * 3
+    await charged.send(up=1)
+    assert charged.pgw.drops == {}
+
+
+async def test_period_reports_used_or_not(charged: Charged) -> None:
+    charged.install(period_s=0.2)
+    await charged.send(up=1)
+    charged.touch()
+    await asyncio.sleep(0.6)
+    assert charged.reports == [(UsageTrigger.PERIOD, 100)] * 3
+    assert charged.usage.duration_s == 0.0
+
+
+async def test_quota_that_nobody_uses_is_taken_back_and_the_next_packet_asks(charged: Charged) -> None:
+    charged.install(volume_quota_octets=1000, quota_holding_time_s=0.3)
+    await asyncio.sleep(0.2)
+    await charged.send(up=1)
+    await asyncio.sleep(0.2)
+    await charged.send(up=1)
+    assert charged.reports == []
+    await asyncio.sleep(0.4)
+    assert charged.reports == [(UsageTrigger.QUOTA_HOLDING_TIME, 200)]
+    await charged.send(up=1, down=1)
+    assert charged.reports == [(UsageTrigger.QUOTA_HOLDING_TIME, 200), (UsageTrigger.VOLUME_QUOTA, 200)]
+    assert charged.pgw.drops == {DropReason.QUOTA_EXHAUSTED: 2}
+    charged.grant(volume_quota_octets=1000, quota_holding_time_s=0.3)
+    await charged.send(up=1)
+    assert charged.usage.octets == 300
+
+
+async def test_one_urr_without_quota_stops_what_others_would_let_pass(charged: Charged) -> None:
+    """What one stops does not use up the other's quota."""
+    session = charged.pgw.session()
+    charged.pgw.forwarder.install(dataclasses.replace(
+        session, pdrs=tuple(dataclasses.replace(pdr, urr_ids=(1, 2, 3)) for pdr in session.pdrs),
+        urrs=(Urr(id=1, volume_quota_octets=500), Urr(id=2, volume_quota_octets=200), Urr(id=3, volume_threshold_octets=150)),
+    ))
+    await charged.send(up=4)
+    assert charged.pgw.drops == {DropReason.QUOTA_EXHAUSTED: 2}
+    assert charged.pgw.forwarder.usage(1) == {urr: Usage(uplink_packets=2, uplink_octets=200) for urr in (1, 2, 3)}
+    charged.pgw.forwarder.modify(1, SessionChange(urrs=(Urr(id=2, volume_quota_octets=10_000),)))
+    await charged.send(up=4)
+    assert charged.pgw.forwarder.usage(1)[1].octets == 500
+
+
+async def test_nothing_is_reported_of_what_is_gone(charged: Charged) -> None:
+    charged.install(time_threshold_s=0.2, period_s=0.2, volume_quota_octets=200, quota_holding_time_s=0.2)
+    await charged.send(up=1)
+    charged.pgw.forwarder.remove(1)
+    await asyncio.sleep(0.5)
+    assert charged.reports == []
+    charged.install(period_s=0.2, time_threshold_s=0.2)
+    charged.pgw.forwarder.modify(1, SessionChange(
+        pdrs=tuple(dataclasses.replace(pdr, urr_ids=()) for pdr in charged.pgw.session().pdrs), remove_urrs=(1,)))
+    await charged.send(up=1)
+    await asyncio.sleep(0.5)
+    assert charged.reports == []
+
+
+async def test_answer_to_a_report_may_come_at_once(charged: Charged) -> None:
+    """A control plane in this process grants from inside the event."""
+    def grant(event: object) -> None:
+        charged.bench.events.append(event)      # type: ignore[arg-type]
+        charged.grant(time_quota_s=0.2, volume_quota_octets=1000, time_threshold_s=0.2, period_s=10)
+
+    charged.pgw.forwarder.on_event = grant
+    charged.install(time_quota_s=0.2, volume_quota_octets=1000, time_threshold_s=0.2, period_s=10)
+    await charged.send(up=1)
+    await asyncio.sleep(0.2)
+    assert charged.triggers == [UsageTrigger.TIME_QUOTA]
+    await charged.send(up=1)
+    await asyncio.sleep(0.2)
+    assert charged.triggers == [UsageTrigger.TIME_QUOTA] * 2
+    charged.pgw.forwarder.remove(1)
 
 
 # An eNodeB: one link a UE

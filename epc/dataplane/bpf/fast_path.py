@@ -221,6 +221,6 @@ class FastPath:
 
     def _event(self, record: bytes) -> None:
         kind, index = layout.event(record)
-        quota = self.tables.quotas_by_index.get(index) if kind == layout.QUOTA_REACHED else None
-        if quota is not None:
-            quota.reached()
+        measurement = self.tables.measurements_by_index.get(index) if kind == layout.QUOTA_REACHED else None
+        if measurement is not None:
+            measurement.used_up()

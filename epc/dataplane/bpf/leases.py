@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import mmap
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.kernel import Map
-from epc.dataplane.rules import Interface, Usage
-from epc.dataplane.socket_rules import Counter, Meter, Quota, usage_of
+from epc.dataplane.forwarder import UsageTrigger
+from epc.dataplane.rules import Interface, Urr, Usage
+from epc.dataplane.socket_rules import Counter, Meter, usage_of
+from epc.dataplane.usage import Measurement
 
 
 class Pool:
@@ -59,7 +62,7 @@ class Tables:
         self.meter_pool = Pool(maps["meters"].entries)
         self.quotas: mmap.mmap = maps["quotas"].shared_memory()
         self.quota_pool = Pool(maps["quotas"].entries)
-        self.quotas_by_index: WeakValueDictionary[int, FastQuota] = WeakValueDictionary()
+        self.measurements_by_index: WeakValueDictionary[int, FastMeasurement] = WeakValueDictionary()
         self.credits: mmap.mmap = maps["credits"].shared_memory()
         self.credit_pool = Pool(maps["credits"].entries)
 
@@ -117,28 +120,53 @@ class FastMeter(Meter):
         return conforms
 
 
-class FastQuota(Quota):
-    """A quota that the kernel's program shares. It tells by an event when it used the quota up."""
+class FastMeasurement(Measurement):
+    """A URR whose quota the kernel's program shares; it tells by an event when it used the quota up.
 
-    __slots__ = ("__weakref__", "_memory", "lease")
+    What has to do with thresholds and time is user space's alone: see :attr:`is_fast`.
+    """
 
-    def __init__(self, tables: Tables, octets: int, reached: Callable[[], None]) -> None:
-        super().__init__(octets, reached)
+    def __init__(self, tables: Tables, urr: Urr, loop: asyncio.AbstractEventLoop, report: Callable[[UsageTrigger], None]) -> None:
+        super().__init__(urr, loop, report)
         self._memory = tables.quotas
-        self.lease = tables.quota_pool.lend()
+        self.lease = tables.quota_pool.lend() if self.has_quota else None
+        if self.lease is not None:
+            self._write(self.quota_left)
+            tables.measurements_by_index[self.lease.first] = self
+
+    @property
+    def is_fast(self) -> bool:
+        """The kernel can do all there is to do with a packet."""
+        if self.has_threshold or self.measures_time:
+            return False
+        return self.lease is not None and (self.quota_left > 0 or self.quota_told) if self.has_quota else True
+
+    def allows(self) -> bool:
+        self._read()
+        return super().allows()
+
+    def take_quota(self, octets: int) -> None:
+        self._read()
+        super().take_quota(octets)
+        self._write(self.quota_left)
+
+    def close(self) -> None:
+        super().close()
+        self._write(0)
+
+    def used_up(self) -> None:
+        """The kernel says so."""
+        self._read()
+        if self.quota_left <= 0:
+            self.tell_quota()
+
+    def _read(self) -> None:
+        if self.lease is not None:
+            (self.quota_left,) = layout.octets_left.unpack_from(self._memory, self.lease.first * layout.octets_left.size)
+
+    def _write(self, octets: int) -> None:
         if self.lease is not None:
             layout.octets_left.pack_into(self._memory, self.lease.first * layout.octets_left.size, octets)
-            tables.quotas_by_index[self.lease.first] = self
-
-    def take(self, octets: int) -> bool:
-        if self.lease is None:
-            return super().take(octets)
-        at = self.lease.first * layout.octets_left.size
-        (self.left_octets,) = layout.octets_left.unpack_from(self._memory, at)
-        if not super().take(octets):
-            return False
-        layout.octets_left.pack_into(self._memory, at, self.left_octets)
-        return True
 
 
 def sum_counts(counters: Map, index: int) -> tuple[int, int]:
