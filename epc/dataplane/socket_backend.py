@@ -232,7 +232,9 @@ class SocketForwarder:
                 self._ports[interface] = port
                 return
         port = Port(self, interface, side.address)
-        port.next_teid = self._first_teid if self._first_teid is not None else secrets.randbelow(0xFFFFFFFF) + 1
+        first = self._first_teid if self._first_teid is not None else secrets.randbelow(0xFFFFFFFF) + 1
+        # Each side counts for itself: far apart, so that a reader of a capture cannot take one side's tunnel for the other's.
+        port.next_teid = (first - 1 + len(self._ports) * 0x5A5A5A5A) % 0xFFFFFFFF + 1
         port.datagrams = await transport.open_udp(Address(side.address, GTPU_PORT), port.receive, interface=side.interface)
         self._ports[interface] = port
 
