@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Interface
 from typing import Protocol
 
 from epc.dataplane import ip_packet
+from epc.dataplane.channel import Accept, TcpChannel, TcpListener
+from epc.dataplane.endpoint_tcp import EndpointTcp
 from epc.dataplane.forwarder import IpLink
 from epc.dataplane.ip_packet import Datagram, IcmpEcho, IPv4Packet
 from epc.wire.errors import WireError
@@ -76,7 +78,16 @@ class IpHost(Protocol):
         """ICMP echo: ``count`` requests, each of which waits for its own answer no longer than ``timeout_s``."""
 
     async def open_udp(self, handler: DatagramHandler, *, port: int = 0) -> UdpSocket:
-        """Bind a UDP port; 0 takes a free one. Raises ``OSError`` when it is taken."""
+        """Bind a UDP port of ``address``; 0 takes a free one. Raises ``OSError`` when it is taken."""
+
+    async def connect_tcp(self, destination: str, port: int, *, timeout_s: float = 5.0) -> TcpChannel:
+        """Raises ``TimeoutError`` or another ``OSError``."""
+
+    async def listen_tcp(self, port: int, accept: Accept) -> TcpListener:
+        """At every address of the host. ``accept`` converses with one client. Raises ``OSError`` when the port is taken."""
+
+    async def add_address(self, address: IPv4Address) -> None:
+        """The host answers at this address too."""
 
     async def close(self) -> None:
         """Leave nothing behind: sockets, device, namespace."""
@@ -112,7 +123,7 @@ async def serve_udp_echo(host: IpHost, port: int = UDP_ECHO_PORT) -> UdpSocket:
 
 
 class EndpointHost:
-    """An :class:`IpHost` inside this process. IPv4: ICMP echo in both roles, UDP, "port unreachable"; no fragments."""
+    """An :class:`IpHost` inside this process. IPv4: ICMP echo in both roles, UDP, "port unreachable", TCP; no fragments."""
 
     def __init__(self, name: str, address: IPv4Interface, *, mtu_octets: int = UE_MTU_OCTETS) -> None:
         self.name = name
@@ -125,6 +136,8 @@ class EndpointHost:
         self._next_identifier = 1
         self._next_port = _FIRST_EPHEMERAL_PORT
         self._identification = 0
+        self._addresses = {address.ip}
+        self._tcp = EndpointTcp(self._transmit_segment, mtu_octets)
 
     @property
     def link(self) -> IpLink:
@@ -142,13 +155,25 @@ class EndpointHost:
 
     async def open_udp(self, handler: DatagramHandler, *, port: int = 0) -> UdpSocket:
         if port == 0:
-            port = self._free_port()
+            port = self._free_port(self._sockets.__contains__)
         elif port in self._sockets:
             raise OSError(f"UDP port {port} of {self.name} is taken")
         udp = self._sockets[port] = EndpointSocket(self, port, handler)
         return udp
 
+    async def connect_tcp(self, destination: str, port: int, *, timeout_s: float = 5.0) -> TcpChannel:
+        local = self._free_port(self._tcp.has_port)
+        async with asyncio.timeout(timeout_s):
+            return await self._tcp.connect((self.address.ip, local, IPv4Address(destination), port))
+
+    async def listen_tcp(self, port: int, accept: Accept) -> TcpListener:
+        return self._tcp.listen(port, accept)
+
+    async def add_address(self, address: IPv4Address) -> None:
+        self._addresses.add(address)
+
     async def close(self) -> None:
+        self._tcp.close()
         self._sockets.clear()
         for waiting in self._echoes.values():
             waiting.cancel()
@@ -163,29 +188,34 @@ class EndpointHost:
         except WireError:
             self.bad_packets += 1
 
-    def transmit(self, destination: IPv4Address, protocol: int, payload: bytes) -> None:
+    def transmit(self, destination: IPv4Address, protocol: int, payload: bytes, *, source: IPv4Address | None = None) -> None:
         """Send one packet; raises ``ValueError`` when it is larger than the link takes."""
         if 20 + len(payload) > self.mtu_octets:
             raise ValueError(f"{20 + len(payload)} octets do not fit in the MTU of {self.mtu_octets}")
         self._identification = (self._identification + 1) & 0xFFFF
-        self.on_packet(ip_packet.encode_ipv4(self.address.ip, destination, protocol, payload, identification=self._identification))
+        self.on_packet(ip_packet.encode_ipv4(source or self.address.ip, destination, protocol, payload, identification=self._identification))
+
+    def _transmit_segment(self, source: IPv4Address, destination: IPv4Address, segment: bytes) -> None:
+        self.transmit(destination, ip_packet.TCP, segment, source=source)
 
     def release(self, udp: EndpointSocket) -> None:
         if self._sockets.get(udp.port) is udp:
             del self._sockets[udp.port]
 
     def _receive(self, octets: bytes, packet: IPv4Packet) -> None:
-        if packet.destination != self.address.ip:
+        if packet.destination not in self._addresses:
             self.bad_packets += 1
         elif packet.protocol == ip_packet.ICMP:
             self._receive_icmp(packet)
         elif packet.protocol == ip_packet.UDP:
             datagram = ip_packet.decode_udp(packet)
             udp = self._sockets.get(datagram.destination_port)
-            if udp is not None:
+            if udp is not None and packet.destination == self.address.ip:
                 udp.handler(datagram.payload, str(packet.source), datagram.source_port)
             else:
-                self.transmit(packet.source, ip_packet.ICMP, ip_packet.encode_port_unreachable(octets))
+                self.transmit(packet.source, ip_packet.ICMP, ip_packet.encode_port_unreachable(octets), source=packet.destination)
+        elif packet.protocol == ip_packet.TCP:
+            self._tcp.receive(packet)
         else:
             self.bad_packets += 1
 
@@ -196,7 +226,7 @@ class EndpointHost:
         if echo.type == ip_packet.ECHO_REQUEST:
             reply = IcmpEcho(type=ip_packet.ECHO_REPLY, identifier=echo.identifier, sequence=echo.sequence, payload=echo.payload)
             if 28 + len(echo.payload) <= self.mtu_octets:
-                self.transmit(packet.source, ip_packet.ICMP, ip_packet.encode_echo(reply))
+                self.transmit(packet.source, ip_packet.ICMP, ip_packet.encode_echo(reply), source=packet.destination)
             return
         waiting = self._echoes.get((packet.source, echo.identifier, echo.sequence))
         if waiting is not None and not waiting.done():
@@ -215,13 +245,13 @@ class EndpointHost:
         finally:
             del self._echoes[key]
 
-    def _free_port(self) -> int:
+    def _free_port(self, is_taken: Callable[[int], bool]) -> int:
         for _ in range(_LAST_PORT - _FIRST_EPHEMERAL_PORT + 1):
             port = self._next_port
             self._next_port = port + 1 if port < _LAST_PORT else _FIRST_EPHEMERAL_PORT
-            if port not in self._sockets:
+            if not is_taken(port):
                 return port
-        raise OSError(f"{self.name} has no free UDP port")
+        raise OSError(f"{self.name} has no free port")
 
 
 class EndpointSocket:

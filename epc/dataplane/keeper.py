@@ -18,11 +18,12 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Callable
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWNET = 0x00020000, 0x10000000, 0x40000000
 PR_SET_PDEATHSIG = 1
-MS_BIND, MNT_DETACH = 4096, 2
+MS_BIND, MS_REC, MS_PRIVATE, MNT_DETACH = 4096, 16384, 1 << 18, 2
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 SIOCADDRT, SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFADDR, SIOCSIFNETMASK, SIOCSIFMTU = 0x890B, 0x8913, 0x8914, 0x8916, 0x891C, 0x8922
 IFF_UP, RTF_UP = 0x1, 0x1
@@ -53,6 +54,7 @@ class Keeper:
     def __init__(self) -> None:
         self.namespaces: dict[str, int] = {}
         self.locks: dict[str, int] = {}
+        self.addresses_added = 0
         self.own = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.privileged = True
 
@@ -153,6 +155,20 @@ class Keeper:
         """A TUN device inside the namespace, configured and up. ``routes``: (network, netmask) pairs through it."""
         return {}, [self.inside(name, lambda: make_tun(device, address, netmask, mtu, routes))]
 
+    def add_address(self, name: str, address: str) -> Answer:
+        """One more address of the loopback device."""
+        self.addresses_added += 1
+        label = f"lo:{self.addresses_added}"
+
+        def add() -> int:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+                fcntl.ioctl(control, SIOCSIFADDR, interface_request(label, socket_address(address)))
+                fcntl.ioctl(control, SIOCSIFNETMASK, interface_request(label, socket_address("255.255.255.255")))
+            return 0
+
+        self.inside(name, add)
+        return {}, []
+
     def open_socket(self, name: str, family: int, kind: int, protocol: int) -> Answer:
         def make() -> int:
             opened = socket.socket(family, kind, protocol)
@@ -161,18 +177,22 @@ class Keeper:
 
         return {}, [self.inside(name, make)]
 
-    def run(self, name: str, arguments: list[str], environment: dict[str, str], directory: str, standard: list[int]) -> Answer:
+    def run(
+        self, name: str, arguments: list[str], environment: dict[str, str], directory: str, name_servers: list[str], standard: list[int],
+    ) -> Answer:
         """Start a program in the namespace; its exit status is written to the last of the four descriptors given."""
         namespace = self.namespaces[name]
         minder = os.fork()
         if minder == 0:
             try:
-                self.mind(namespace, arguments, environment, directory, standard)
+                self.mind(namespace, arguments, environment, directory, name_servers, standard)
             finally:
                 os._exit(127)
         return {"pid": minder}, []
 
-    def mind(self, namespace: int, arguments: list[str], environment: dict[str, str], directory: str, standard: list[int]) -> None:
+    def mind(
+        self, namespace: int, arguments: list[str], environment: dict[str, str], directory: str, name_servers: list[str], standard: list[int],
+    ) -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self.enter(namespace)
@@ -183,6 +203,8 @@ class Keeper:
                 libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
                 for number, descriptor in enumerate(standard[:3]):
                     os.dup2(descriptor, number)
+                if name_servers:
+                    use_name_servers(name_servers)
                 os.chdir(directory)
                 os.closerange(3, start_write)
                 os.closerange(start_write + 1, 65536)
@@ -207,7 +229,7 @@ class Keeper:
     def serve(self, channel: socket.socket) -> None:
         operations: dict[str, Callable[..., Answer]] = {
             "start": self.start, "create": self.create, "delete": self.delete,
-            "open_tun": self.open_tun, "open_socket": self.open_socket, "run": self.run,
+            "open_tun": self.open_tun, "add_address": self.add_address, "open_socket": self.open_socket, "run": self.run,
         }
         while True:
             message, given, _, _ = socket.recv_fds(channel, MAX_REQUEST_OCTETS, 8)
@@ -244,6 +266,33 @@ def write_if_possible(path: str, text: str) -> None:
         write(path, text)
     except OSError:
         pass
+
+
+def use_name_servers(servers: list[str]) -> None:
+    """Give this process a view of the file system in which /etc/resolv.conf names these servers, and host names go to them."""
+    unshare(CLONE_NEWNS, "unshare(NEWNS)")
+    check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None), "private mounts")
+    cover("/etc/resolv.conf", "".join(f"nameserver {server}\n" for server in servers))
+    try:
+        with open("/etc/nsswitch.conf") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return
+    # systemd-resolved's module would ask the machine's resolver over a Unix socket
+    if any(line.startswith("hosts:") and "resolve" in line for line in lines):
+        cover("/etc/nsswitch.conf", "".join(("hosts: files dns" if line.startswith("hosts:") else line) + "\n" for line in lines))
+
+
+def cover(path: str, text: str) -> None:
+    """Put another text over a file, in this mount namespace only."""
+    descriptor, other = tempfile.mkstemp(prefix="epclab-")
+    try:
+        os.write(descriptor, text.encode())
+        os.fchmod(descriptor, 0o644)
+        check(libc.mount(other.encode(), path.encode(), None, MS_BIND, None), f"bind mount on {path}")
+    finally:
+        os.close(descriptor)
+        os.unlink(other)
 
 
 def socket_address(text: str) -> bytes:

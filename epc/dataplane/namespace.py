@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from typing import IO, TypedDict, Unpack
 
@@ -129,13 +129,21 @@ class Namespace:
         )
         return descriptor
 
+    async def add_address(self, address: IPv4Address) -> None:
+        """One more address at which the namespace answers, on its loopback device."""
+        await self._keeper.request("add_address", name=self.name, address=str(address))
+
     async def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A non-blocking socket that lives in the namespace, whatever namespace its user is in."""
         _, (descriptor,) = await self._keeper.request("open_socket", name=self.name, family=int(family), kind=int(kind), protocol=protocol)
         return socket.socket(fileno=descriptor)
 
-    async def run(self, *arguments: str, environment: Mapping[str, str] | None = None, **streams: Unpack[Streams]) -> int:
+    async def run(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, name_servers: Sequence[IPv4Address] = (), **streams: Unpack[Streams],
+    ) -> int:
         """Run a program inside and return its exit status, negative for a signal. Cancelling kills it.
+
+        With ``name_servers`` it sees an /etc/resolv.conf of its own that names them.
 
         Raises :class:`NamespaceError` when it cannot be started.
         """
@@ -147,7 +155,7 @@ class Namespace:
         try:
             await self._keeper.request(
                 "run", [*standard, write_end], name=self.name, arguments=list(arguments), directory=str(Path.cwd()),
-                environment=dict(os.environ if environment is None else environment),
+                environment=dict(os.environ if environment is None else environment), name_servers=list(map(str, name_servers)),
             )
         except BaseException:
             os.close(read_end)

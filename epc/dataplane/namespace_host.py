@@ -6,14 +6,19 @@ import asyncio
 import errno
 import os
 import socket
+import ssl
+import tempfile
 import time
 import zlib
-from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv4Network
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from pathlib import Path
 
 from epc.dataplane import ip_packet
 from epc.dataplane.bpf.netlink import RouteSocket
 from epc.dataplane.bpf.veth import VethLink
+from epc.dataplane.channel import Accept, KernelChannel, KernelListener, TcpChannel, TcpListener
 from epc.dataplane.forwarder import IpLink
 from epc.dataplane.ip_endpoint import UE_MTU_OCTETS, DatagramHandler, PingResult, UdpSocket, ping_series
 from epc.dataplane.ip_packet import IcmpEcho
@@ -28,6 +33,20 @@ DATAGRAMS_A_WAKE_UP = 64
 MAX_DATAGRAM_OCTETS = 65535
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramResult:
+    """``status`` is the exit status, negative for the signal that ended the program."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        """What it wrote to its standard output."""
+        return self.stdout.decode(errors="replace")
+
+
 class NamespaceHost:
     """An :class:`~epc.dataplane.ip_endpoint.IpHost` in a network namespace. Make one with :meth:`open`.
 
@@ -40,6 +59,7 @@ class NamespaceHost:
         self.namespace = namespace
         self._link = link
         self._sockets: set[KernelUdpSocket] = set()
+        self._listeners: list[TcpListener] = []
         self._pinger: _Pinger | None = None
         self._next_identifier = 1
 
@@ -112,13 +132,52 @@ class NamespaceHost:
         self._sockets.add(udp)
         return udp
 
+    async def connect_tcp(self, destination: str, port: int, *, timeout_s: float = 5.0) -> TcpChannel:
+        async with asyncio.timeout(timeout_s):
+            return await KernelChannel.connect(await self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM), destination, port)
+
+    async def listen_tcp(self, port: int, accept: Accept) -> TcpListener:
+        opened = await self.namespace.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            opened.bind(("0.0.0.0", port))
+            listener = await KernelListener.listen(opened, accept)
+        except BaseException:
+            opened.close()
+            raise
+        self._listeners.append(listener)
+        return listener
+
+    async def add_address(self, address: IPv4Address) -> None:
+        await self.namespace.add_address(address)
+
     async def run(self, *arguments: str) -> int:
         """Run a program as this host, on this process's terminal, and return its exit status."""
         return await self.namespace.run(*arguments)
 
+    async def run_and_collect(
+        self, *arguments: str, input: bytes = b"", name_servers: Sequence[IPv4Address] = (), authorities: Sequence[str] = (),
+    ) -> ProgramResult:
+        """Run a program as this host. ``name_servers`` are what its /etc/resolv.conf says; ``authorities`` are certificates (PEM) that
+        programs which look at the usual environment variables trust, as curl and Python do, beside those of the system.
+
+        Raises :class:`~epc.dataplane.namespace.NamespaceError` when it cannot be started. Cancelling kills it.
+        """
+        with tempfile.TemporaryDirectory(prefix="epclab-") as directory:
+            environment = {**os.environ, **trusting(authorities, Path(directory))}
+            paths = [Path(directory) / name for name in ("stdin", "stdout", "stderr")]
+            paths[0].write_bytes(input)
+            with paths[0].open("rb") as stdin, paths[1].open("wb") as stdout, paths[2].open("wb") as stderr:
+                status = await self.namespace.run(
+                    *arguments, environment=environment, name_servers=name_servers, stdin=stdin, stdout=stdout, stderr=stderr)
+            return ProgramResult(status=status, stdout=paths[1].read_bytes(), stderr=paths[2].read_bytes())
+
     async def close(self) -> None:
         for udp in list(self._sockets):
             udp.close()
+        for listener in self._listeners:
+            listener.close()
+        self._listeners.clear()
         if self._pinger is not None:
             self._pinger.close()
             self._pinger = None
@@ -127,6 +186,17 @@ class NamespaceHost:
 
     def release(self, udp: KernelUdpSocket) -> None:
         self._sockets.discard(udp)
+
+
+def trusting(authorities: Sequence[str], directory: Path) -> Mapping[str, str]:
+    """Environment variables for programs that shall trust these certificates (PEM) too; a file in ``directory`` holds them."""
+    if not authorities:
+        return {}
+    system = ssl.get_default_verify_paths().cafile
+    known = Path(system).read_text() if system is not None and os.access(system, os.R_OK) else ""
+    bundle = directory / "trusted.pem"
+    bundle.write_text("\n".join((known, *authorities)))
+    return dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle))
 
 
 def _device_name(name: str) -> str:

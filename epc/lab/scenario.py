@@ -21,9 +21,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from epc.dataplane.ip_endpoint import IpHost, udp_exchange
+from epc.dataplane.namespace import NamespaceError
+from epc.dataplane.namespace_host import NamespaceHost, ProgramResult
 from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
 from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, NodePlace
 from epc.lab.nas_reader import NasKeys, NasReader
@@ -38,6 +40,9 @@ from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, TappedPacket, Transport
 from ran.phone import Phone
 from ran.station import Station
+
+if TYPE_CHECKING:
+    from epc.dataplane.services.client import Fetched, Resolution
 
 
 class ScenarioFailed(Exception):
@@ -216,6 +221,57 @@ class Lab:
         except TimeoutError:
             answer = None
         self.check(answer == payload, f"UDP from {phone.ue.ip} to {destination}:{port} and back, {len(payload)} octets")
+
+    async def resolve(self, phone: Phone, name: str, *, timeout_s: float = 1.0) -> Resolution:
+        """The addresses of a name, from the name servers that the network told the phone; no answer is a result too.
+
+        ``if await lab.resolve(phone, "www.example.test"): ...``; iterate over it for the addresses, ``error`` says why there are none.
+        """
+        from epc.dataplane.services import client
+
+        host = await self._host(phone)
+        resolved = await client.resolve(host, phone.ue.dns_servers, name, timeout_s=timeout_s)
+        self.say(f"IMSI {phone.imsi} asks for {name}: {resolved}")
+        return resolved
+
+    async def fetch(self, phone: Phone, url: str, *, method: str = "GET", body: bytes = b"", timeout_s: float = 5.0) -> Fetched:
+        """A web page as the phone gets it: name, connection, TLS and HTTP all through its tunnels. A failure is a result, not an exception.
+
+        The phone trusts the web servers on SGi. ``page.status`` and ``page.body``, or ``page.error``
+        (:class:`epc.dataplane.services.client.Failure`).
+        """
+        from epc.dataplane.services import client
+
+        host = await self._host(phone)
+        fetched = await client.fetch(
+            host, phone.ue.dns_servers, url, authorities=self._certificate_authorities(), method=method, body=body, timeout_s=timeout_s)
+        self.say(f"IMSI {phone.imsi} fetches {fetched}")
+        return fetched
+
+    async def run_as(self, phone: Phone, *command: str, input: bytes = b"", timeout_s: float = 60.0) -> ProgramResult:
+        """Run a program of this machine as the phone: its network is the phone's, its name servers too. Takes phones in namespaces.
+
+        Returns its exit status and what it wrote. Ends the scenario where phones live inside this process, where the program cannot be
+        started, and when it runs longer than ``timeout_s``.
+        """
+        host = await self._host(phone)
+        if not isinstance(host, NamespaceHost):
+            raise ScenarioFailed(f"`{command[0]}` cannot run as IMSI {phone.imsi}, for phones live inside this process ({phone.lives_in})")
+        try:
+            async with asyncio.timeout(timeout_s):
+                result = await host.run_and_collect(
+                    *command, input=input, name_servers=phone.ue.dns_servers, authorities=self._certificate_authorities())
+        except NamespaceError as error:
+            raise ScenarioFailed(f"`{command[0]}` cannot run as IMSI {phone.imsi}: {error.strerror or error}") from None
+        except TimeoutError:
+            raise ScenarioFailed(f"`{' '.join(command)}` did not end within {timeout_s:g} s") from None
+        self.say(f"IMSI {phone.imsi} runs `{' '.join(command)}`: exit status {result.status}")
+        return result
+
+    def _certificate_authorities(self) -> list[str]:
+        """Of the web servers on SGi."""
+        return [pem for entry in (*self.topology.of_kind("pgw"), *self.topology.of_kind("pgwu"))
+                for pem in getattr(self.network.nodes.get(entry.name), "certificate_authorities", {}).values()]
 
     async def detach(self, phone: Phone, *, switch_off: bool = False) -> None:
         result = await phone.ue.detach(switch_off=switch_off)

@@ -13,7 +13,10 @@ from epc.node.config import Host, Seconds
 from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.node.pfcp import ControlFunction, UserPlaneKind
+from epc.node.sgi import ServicesConfig
 from epc.peer.timer import Timer
+
+PUBLIC_NAME_SERVERS = (IPv4Address("8.8.8.8"), IPv4Address("8.8.4.4"))
 
 
 class ApnConfig(Section):
@@ -21,10 +24,12 @@ class ApnConfig(Section):
 
     ipv4_pool: IPv4Network = Field(description="phones get addresses from here, all but the first, the last and the reserved ones")
     reserved: tuple[IPv4Address, ...] = Field(default=(), description="addresses of the pool that no phone gets, such as a gateway's")
-    dns: Annotated[tuple[IPv4Address, ...], Field(max_length=2)] = (IPv4Address("8.8.8.8"), IPv4Address("8.8.4.4"))
+    dns: Annotated[tuple[IPv4Address, ...], Field(max_length=2)] | None = Field(
+        default=None, description="name servers that phones are told; default: the server if it serves names, else 8.8.8.8 and 8.8.4.4")
     mtu_octets: Annotated[int, Field(ge=576, le=65535)] = 1400
     server: IPv4Interface | None = Field(
         default=None, description="a server on SGi that answers ping and echoes UDP datagrams at port 7; must be outside the pool")
+    services: ServicesConfig | None = Field(default=None, description="what that server offers besides: names, web sites")
 
     @field_validator("ipv4_pool")
     @classmethod
@@ -37,10 +42,21 @@ class ApnConfig(Section):
     def _check(self) -> ApnConfig:
         if self.server is not None and self.server.ip in self.ipv4_pool:
             raise ValueError(f"server: {self.server.ip} is an address of the pool")
+        if self.services is not None and self.server is None:
+            raise ValueError("services: need a server that offers them (server: ADDRESS/PREFIX)")
         for address in self.reserved:
             if address not in self.ipv4_pool:
                 raise ValueError(f"reserved: {address} is not in the pool")
         return self
+
+    @property
+    def name_servers(self) -> tuple[IPv4Address, ...]:
+        """What phones are told (TS 24.008 clause 10.5.6.3)."""
+        if self.dns is not None:
+            return self.dns
+        if self.server is not None and self.services is not None and self.services.dns is not None:
+            return (self.server.ip,)
+        return PUBLIC_NAME_SERVERS
 
 
 class GxConfig(DiameterPatience):
@@ -82,7 +98,7 @@ class PgwConfig(NodeConfig):
         if self.sx == "pfcp":
             if self.sxb is None:
                 raise ValueError("sxb: is missing, and sx is pfcp")
-            if any(apn.server is not None for apn in self.apns.values()):
+            if any(apn.server is not None or apn.services is not None for apn in self.apns.values()):
                 raise ValueError("apns: with sx: pfcp servers stand behind the PGW-U")
         return self
 

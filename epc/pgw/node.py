@@ -102,7 +102,8 @@ class Pgw(Node[PgwConfig]):
         self._hosts = await open_hosts(self.config.sgi_hosts)
         for name, apn, server in with_server:
             self._sgi.append(
-                await Sgi.open(self._hosts, forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}"))
+                await Sgi.open(self._hosts, forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}",
+                               services=apn.services.services() if apn.services else None))
 
     async def _connect_gx(self) -> None:
         config = self.config.gx
@@ -122,6 +123,11 @@ class Pgw(Node[PgwConfig]):
         config = self.config.gx
         has_policy = self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
         return has_policy and (self.sx is None or self.sx.is_associated)
+
+    @property
+    def certificate_authorities(self) -> dict[str, str]:
+        """What clients of the web servers on SGi must trust, in PEM, by APN."""
+        return {sgi.apn: sgi.certificate_authority for sgi in self._sgi if sgi.certificate_authority is not None}
 
     @property
     def sgi_server(self) -> str | None:
@@ -284,7 +290,8 @@ class Pgw(Node[PgwConfig]):
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "pools": self._show_pools, "paths": self._show_paths, "peers": self._show_peers,
-                "userplane": self._show_user_plane}
+                "userplane": self._show_user_plane, "sgi": lambda: [sgi.describe() for sgi in self._sgi],
+                "certificates": lambda: self.certificate_authorities}
 
     def _show_sessions(self) -> object:
         shown = []

@@ -38,7 +38,7 @@ def answer_options(asked: bytes | None, apn: ApnConfig) -> bytes | None:
 def _answer(asked: Container, apn: ApnConfig) -> list[Container]:
     match asked.identifier:
         case ContainerId.DNS_SERVER_IPV4_ADDRESS:
-            return [Container(identifier=ContainerId.DNS_SERVER_IPV4_ADDRESS, contents=address.packed) for address in apn.dns]
+            return [Container(identifier=ContainerId.DNS_SERVER_IPV4_ADDRESS, contents=address.packed) for address in apn.name_servers]
         case ContainerId.IPV4_LINK_MTU:
             return [Container(identifier=ContainerId.IPV4_LINK_MTU, contents=apn.mtu_octets.to_bytes(2, "big"))]
         case ContainerId.MS_SUPPORT_OF_NETWORK_REQUESTED_BEARER_CONTROL:
@@ -57,7 +57,7 @@ def _answer_ipcp(asked: bytes, apn: ApnConfig) -> bytes | None:
         return None
     if packet.code != _CONFIGURE_REQUEST:
         return None
-    servers = dict(zip((_PRIMARY_DNS, _SECONDARY_DNS), apn.dns, strict=False))
+    servers = dict(zip((_PRIMARY_DNS, _SECONDARY_DNS), apn.name_servers, strict=False))
     known = tuple(IpcpOption(type=option.type, data=servers[option.type].packed) for option in packet.options if option.type in servers)
     if known:
         return encode_ipcp(IpcpPacket(code=_CONFIGURE_NAK, identifier=packet.identifier, options=known))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from epc.dataplane.hosts import HostKind
 from epc.node import Section
 from epc.node.gtpc import GtpuInterface
 from epc.node.pfcp import PfcpInterface
+from epc.node.sgi import ServicesConfig
 from epc.userplane import UserPlaneConfig
 
 
@@ -19,6 +20,13 @@ class NetworkConfig(Section):
     ipv4_pool: IPv4Network = Field(description="the addresses of the phones, as the PGW-C gives them: SGi routes them here")
     server: IPv4Interface | None = Field(
         default=None, description="a server on SGi that answers ping and echoes UDP datagrams at port 7; must be outside the pool")
+    services: ServicesConfig | None = Field(default=None, description="what that server offers besides: names, web sites")
+
+    @model_validator(mode="after")
+    def _check(self) -> NetworkConfig:
+        if self.services is not None and self.server is None:
+            raise ValueError("services: need a server that offers them (server: ADDRESS/PREFIX)")
+        return self
 
 
 class PgwuConfig(UserPlaneConfig):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from epc.dataplane.forwarder import Forwarder, GtpuPort
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
+from epc.node import View
 from epc.node.pfcp import PfcpInterface
 from epc.pgwu.config import PgwuConfig
 from epc.userplane import UserPlaneNode
@@ -44,7 +45,8 @@ class Pgwu(UserPlaneNode[PgwuConfig]):
             for name, network in config.networks.items():
                 if network.server is not None:
                     self._sgi.append(
-                        await Sgi.open(self._hosts, forwarder, name, (network.ipv4_pool,), server=network.server, name=f"{config.name}-{name}"))
+                        await Sgi.open(self._hosts, forwarder, name, (network.ipv4_pool,), server=network.server, name=f"{config.name}-{name}",
+                                       services=network.services.services() if network.services else None))
         return forwarder
 
     def sx_address(self) -> PfcpInterface:
@@ -52,6 +54,15 @@ class Pgwu(UserPlaneNode[PgwuConfig]):
 
     def ip_resources(self) -> Iterable[UserPlaneIpResourceInformation]:
         yield ip_resource(self.config.s5u.host, SourceInterface.ACCESS)
+
+    def views(self) -> Mapping[str, View]:
+        return {**super().views(), "sgi": lambda: [sgi.describe() for sgi in self._sgi],
+                "certificates": lambda: self.certificate_authorities}
+
+    @property
+    def certificate_authorities(self) -> dict[str, str]:
+        """What clients of the web servers on SGi must trust, in PEM, by APN."""
+        return {sgi.apn: sgi.certificate_authority for sgi in self._sgi if sgi.certificate_authority is not None}
 
     @property
     def sgi_server(self) -> str | None:

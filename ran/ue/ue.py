@@ -243,6 +243,11 @@ class Ue:
         return next((connection.address.ipv4_address for connection in self.pdn_connections.values()), None)
 
     @property
+    def dns_servers(self) -> tuple[IPv4Address, ...]:
+        """The name servers that the network named for the first PDN connection (TS 24.008 clause 10.5.6.3)."""
+        return next((connection.dns_servers for connection in self.pdn_connections.values()), ())
+
+    @property
     def registered(self) -> bool:
         return self.state is EmmState.REGISTERED
 
