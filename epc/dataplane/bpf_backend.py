@@ -128,6 +128,8 @@ class BpfForwarder(SocketForwarder):
         fast, former = FastSession(), self._fast.former(installed.session.id)
         if former is not None:
             fast.credits.update(former.credits)
+        if installed.recognizer is not None:
+            return fast             # it has to see every packet
         fars = {far.id: far for far in installed.session.fars}
         chains: dict[Entry, list[Pdr]] = {}
         for pdr in sorted(installed.session.pdrs, key=precedence_of):

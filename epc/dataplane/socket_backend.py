@@ -18,12 +18,29 @@ from ipaddress import ip_address
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from epc.dataplane.application import Catalogue, Recognizer
 from epc.dataplane.flow import compile_filter
 from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid, UsageReport, UsageTrigger
-from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
+from epc.dataplane.rules import (
+    GTPU_PORT,
+    Application,
+    ApplyAction,
+    Far,
+    FTeid,
+    Gate,
+    Interface,
+    Pdr,
+    Qer,
+    RuleError,
+    Session,
+    SessionChange,
+    Urr,
+    Usage,
+)
 from epc.dataplane.socket_rules import (
     ANY_ADDRESS,
     PLAIN_G_PDU,
+    ApplicationSelector,
     Attachment,
     Buffer,
     Counter,
@@ -165,7 +182,7 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 class Installed:
     """A session and what it was compiled to."""
 
-    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "rates", "retired", "session")
+    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "rates", "recognizer", "retired", "session")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -177,6 +194,7 @@ class Installed:
         self.meters: dict[tuple[int, bool], Meter] = {}         # by QER, and whether uplink
         self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
         self.measurements: dict[int, Measurement] = {}  # by URR, of those that do more than count
+        self.recognizer: Recognizer | None = None       # if a rule names an application
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -197,6 +215,7 @@ class SocketForwarder:
         self._sessions: dict[int, Installed] = {}
         self._far_ends: dict[tuple[bytes, int], tuple[int, int]] = {}      # (address, TEID) of the peer -> (session, FAR)
         self._shared_meters: WeakValueDictionary[tuple[int, bool], Meter] = WeakValueDictionary()      # by correlation id, and whether uplink
+        self._catalogue = Catalogue()
         self._drops = dict.fromkeys(DropReason, 0)
         self._retired = Usage()
         self._echo_sequence = 0
@@ -246,8 +265,7 @@ class SocketForwarder:
         for attachment in self._attachments.values():
             attachment.disconnect()
         for installed in self._sessions.values():
-            for measurement in installed.measurements.values():
-                measurement.end()
+            _stop(installed)
         for waiting in self._echoes.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionAbortedError("the forwarder was closed"))
@@ -260,6 +278,12 @@ class SocketForwarder:
             port.next_teid = port.next_teid % 0xFFFFFFFF + 1
         teid, port.next_teid = port.next_teid, port.next_teid + 1
         return FTeid(teid=teid, address=port.address)
+
+    def provision(self, applications: Iterable[Application]) -> None:
+        self._catalogue.replace(applications)
+        for installed in self._sessions.values():
+            if installed.recognizer is not None:
+                installed.recognizer.want(_applications(installed.session))
 
     def install(self, session: Session) -> None:
         if session.id in self._sessions:
@@ -293,8 +317,7 @@ class SocketForwarder:
         usage = self.usage(session_id)
         self._leave(installed, keep=())
         del self._sessions[session_id]
-        for measurement in installed.measurements.values():
-            measurement.end()
+        _stop(installed)
         for pdr in installed.session.pdrs:
             self._retire(installed.counters[pdr.id], pdr.source_interface)
         for buffer in installed.buffers.values():
@@ -394,6 +417,20 @@ class SocketForwarder:
         if usage is not None:
             self.on_event(UsageReport(session_id=session_id, urr_id=urr_id, trigger=trigger, usage=usage))
 
+    def _application_changed(self, session_id: int, application_id: str, started: bool) -> None:
+        self._loop.call_soon(self._report_application, session_id, application_id, started)     # the first packet is yet to be counted
+
+    def _report_application(self, session_id: int, application_id: str, started: bool) -> None:
+        installed = self._sessions.get(session_id)
+        if installed is None:
+            return
+        named = {urr_id for pdr in installed.session.pdrs if pdr.application_id == application_id for urr_id in pdr.urr_ids}
+        trigger = UsageTrigger.APPLICATION_START if started else UsageTrigger.APPLICATION_STOP
+        usage = self.usage(session_id)
+        for urr in installed.session.urrs:
+            if urr.application_events and urr.id in named:
+                self.on_event(UsageReport(session_id=session_id, urr_id=urr.id, trigger=trigger, usage=usage[urr.id], application_id=application_id))
+
     def _now_ns(self) -> int:
         return int(self._loop.time() * 1_000_000_000)
 
@@ -402,6 +439,8 @@ class SocketForwarder:
     def _compile(self, session: Session, old: Installed, changed_fars: frozenset[int], granted_urrs: frozenset[int]) -> Installed:
         new = Installed(session)
         new.retired = old.retired
+        if any(pdr.application_id is not None for pdr in session.pdrs):
+            new.recognizer = old.recognizer or Recognizer(self._catalogue, self._loop, partial(self._application_changed, session.id))
         fars, qers, urrs = _by_id("FAR", session.fars), _by_id("QER", session.qers), _by_id("URR", session.urrs)
         former = {pdr.id: pdr for pdr in old.session.pdrs} if old.counters else {}
         starts: dict[Entry, list[tuple[Pdr, Rule]]] = {}
@@ -432,7 +471,7 @@ class SocketForwarder:
         for entry, candidates in starts.items():
             if entry not in old.entries and entry[1] in entry[0].rules:
                 raise RuleError(f"PDR {candidates[0][0].id} of session {session.id} matches what another session's PDR matches")
-            new.entries[entry] = self._first_link(candidates)
+            new.entries[entry] = self._first_link(candidates, new.recognizer)
         return new
 
     def _compile_far(self, far: Far, old: Installed, new: Installed, *, rearm: bool) -> None:
@@ -522,8 +561,13 @@ class SocketForwarder:
         if ue.ipv6_prefix is not None:
             yield attachment, ue.ipv6_prefix.network_address.packed[:8]
 
-    def _first_link(self, candidates: list[tuple[Pdr, Rule]]) -> Rule:
+    def _first_link(self, candidates: list[tuple[Pdr, Rule]], recognizer: Recognizer | None) -> Rule:
         first_pdr, first_rule = candidates[0]
+        if recognizer is not None:
+            return ApplicationSelector(
+                tuple((tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), pdr.application_id, rule) for pdr, rule in candidates), self.drop,
+                first_pdr.source_interface, recognizer,
+            )
         if not first_pdr.sdf_filters:
             return first_rule       # takes everything: those of lower precedence never get a packet
         return Selector(
@@ -543,6 +587,10 @@ class SocketForwarder:
             meter.set_rate(rate_bps)
         new.rates.clear()
         self._begin_measurements(new, old)
+        if new.recognizer is not None:
+            new.recognizer.want(_applications(new.session))
+        elif old is not None and old.recognizer is not None:
+            old.recognizer.close()
         for (place, key), rule in new.entries.items():
             place.rules[key] = rule
         for far in new.session.fars:
@@ -630,6 +678,18 @@ class SocketForwarder:
 
 def _no_event(event: Event) -> None:
     """Until the node sets ``on_event``."""
+
+
+def _stop(installed: Installed) -> None:
+    """Its timers."""
+    for measurement in installed.measurements.values():
+        measurement.end()
+    if installed.recognizer is not None:
+        installed.recognizer.close()
+
+
+def _applications(session: Session) -> frozenset[str]:
+    return frozenset([pdr.application_id for pdr in session.pdrs if pdr.application_id is not None])
 
 
 def _ends_here(extension: gtpu.ExtensionHeader) -> bool:

@@ -1,7 +1,7 @@
 """The socket back end's rules, compiled: each object does one thing to a packet and hands it on to the next, or out.
 
-A chain starts at a TEID or a UE address and has at most four links: ``Selector`` (several PDRs, or SDF filters), ``Guard`` (is this
-the UE's own packet?), ``Enforce`` (rates and quotas), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
+A chain starts at a TEID or a UE address and has at most four links: ``Selector`` (several PDRs, or SDF filters, or applications), ``Guard``
+(is this the UE's own packet?), ``Enforce`` (rates and quotas), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from epc.dataplane.application import Recognizer
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
@@ -371,6 +372,51 @@ class Selector:
     def _select(self, octets: bytes, start: int) -> Rule | None:
         flow = flow_of(octets, start, uplink=self.uplink)
         for filters, rule in self.candidates:
+            if not filters:
+                return rule
+            if flow is not None:
+                for compiled in filters:
+                    if compiled.matches(flow):
+                        return rule
+        return None
+
+
+class ApplicationSelector:
+    """Likewise where rules name applications: the session's recogniser sees every packet, and says which ones it belongs to."""
+
+    __slots__ = ("candidates", "drop", "recognizer", "uplink")
+
+    def __init__(
+        self, candidates: tuple[tuple[tuple[CompiledFilter, ...], str | None, Rule], ...], drop: Drop, source: Interface, recognizer: Recognizer,
+    ) -> None:
+        self.candidates = candidates
+        self.drop = drop
+        self.recognizer = recognizer
+        self.uplink = source is Interface.ACCESS
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        rule = self._select(message, start)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        rule = self._select(packet, 0)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.candidates[0][2].end_marker()
+
+    def _select(self, octets: bytes, start: int) -> Rule | None:
+        flow = flow_of(octets, start, uplink=self.uplink)
+        applications = frozenset[str]() if flow is None else self.recognizer.of_packet(octets, start, flow, uplink=self.uplink)
+        for filters, application, rule in self.candidates:
+            if application is not None and application not in applications:
+                continue
             if not filters:
                 return rule
             if flow is not None:
