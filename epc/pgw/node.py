@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any, TypeVar
 
 from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
-from epc.dataplane.rules import Interface, RuleError, SessionChange
+from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Node, TunnelEnd, View
@@ -19,16 +20,20 @@ from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
+from epc.peer.timer import Timer, TimerExpired
 from epc.pgw import user_plane
 from epc.pgw.address_pool import AddressPool
 from epc.pgw.change_notification import change_notification
 from epc.pgw.config import PgwConfig
-from epc.pgw.context import PdnSession, Whereabouts
+from epc.pgw.context import Bearer, PccRule, PdnSession, Whereabouts
 from epc.pgw.create_session import create_session
+from epc.pgw.delete_bearer import delete_bearer_command
 from epc.pgw.delete_session import delete_session
-from epc.pgw.gx import ip_can_session_termination
+from epc.pgw.gx import Report, ip_can_session_modification, ip_can_session_termination
 from epc.pgw.modify_bearer import modify_bearer
+from epc.pgw.policy_decision import put_in_force, take_decision
 from epc.pgw.re_auth import re_auth
+from epc.pgw.rule_installation import RuleBook, inactive, predefined
 from epc.pgw.update_bearer import modify_bearer_command
 from epc.procedure import Outcome, Reject, table
 from epc.transport.diameter import DiameterNode
@@ -36,10 +41,16 @@ from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address
 from epc.wire.diameter import Message, Packet
 from epc.wire.diameter.groups import GX_APPLICATION, TerminationCause
+from epc.wire.diameter.gx import CreditControlAnswer, EventTrigger, ReAuthRequest
+from epc.wire.diameter.policy import ChargingRuleReport, PccRuleStatus, RuleFailureCode
+from epc.wire.errors import WireError
 from epc.wire.gtpv2 import CauseValue, CreateSessionRequest
+from epc.wire.gtpv2 import Message as GtpMessage
 
 _NO_CHANGE = SessionChange()
-_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, change_notification))
+_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, delete_bearer_command, change_notification))
+_CHANGING_BEARERS = (modify_bearer_command, delete_bearer_command)         # one after the other
+A = TypeVar("A", bound=GtpMessage)
 
 
 class Pgw(Node[PgwConfig]):
@@ -61,6 +72,11 @@ class Pgw(Node[PgwConfig]):
         self._establishing: dict[tuple[str, int], asyncio.Task[Outcome]] = {}
         self._last_session_id = 0
         self._charging_id = self.entropy.getrandbits(32)
+        self.rule_book = RuleBook(
+            rules={name.encode(): predefined(name, rule) for name, rule in config.predefined_rules.items()},
+            bases={name: tuple([rule.encode() for rule in rules]) for name, rules in config.rule_bases.items()},
+            applications={name.encode(): application.application(name) for name, application in config.applications.items()})
+        self.t3_phone = Timer("T3-RESPONSE", config.gtp.t3_response_s, config.gtp.n3_requests_phone + 1)        # longer than the SGW's
         self._sgi: list[Sgi] = []
         self._hosts: Hosts | None = None
         self.s5 = GtpcEndpoint(
@@ -195,12 +211,83 @@ class Pgw(Node[PgwConfig]):
         if self.sessions.get((session.imsi, session.ebi)) is session:
             del self.sessions[session.imsi, session.ebi]
         self.forwarder.remove(session.session_id)
+        session.slot.cancel()
+        session.stop_clocks()
         self.control_teids.release(session.s5c_pgw_teid)
         session.pool.release(session.ue_address)
         self.s5.unwatch(session.sgw)
         if session.gx is not None:
             self._by_gx.pop(session.gx.session_id, None)
         self.end_policy(session, cause)
+
+    # bearers and rules
+
+    def allocate_s5u(self) -> FTeid:
+        """A tunnel end on S5/S8-U, t5."""
+        return self.forwarder.allocate_f_teid(Interface.ACCESS)
+
+    async def ask_phone(
+        self, session: PdnSession, request: GtpMessage, answer_type: type[A], command: RequestReceived | None = None
+    ) -> A:
+        """A request whose answer waits for the UE. Raises :class:`Reject` for silence and for nonsense."""
+        try:
+            packet = await self.s5.request(session.sgw, session.s5c_sgw_teid, request, self.t3_phone, command=command)
+        except TimerExpired as error:
+            raise Reject(CauseValue.REMOTE_PEER_NOT_RESPONDING, f"no answer from the SGW: {error}") from error
+        except WireError as error:
+            raise Reject(CauseValue.INVALID_REPLY_FROM_REMOTE_PEER, str(error)) from error
+        if not isinstance(packet.message, answer_type):
+            raise Reject(CauseValue.INVALID_REPLY_FROM_REMOTE_PEER, f"{type(packet.message).__name__} is no {answer_type.__name__}")
+        return packet.message
+
+    def enforce(
+        self, session: PdnSession, decision: CreditControlAnswer | ReAuthRequest, *, binds: bool = True, reports: bool = True
+    ) -> tuple[ChargingRuleReport, ...]:
+        """Do what the PCRF decides; returns what cannot be done. After a Credit-Control-Answer it ``reports`` that by itself."""
+        if not self.is_established(session):
+            return ()
+        impossible = take_decision(self, session, decision)
+        if binds:
+            put_in_force(self, session)
+        if reports and isinstance(decision, CreditControlAnswer):
+            self.report(session, rules=impossible)
+        return impossible
+
+    def report(self, session: PdnSession, *events: EventTrigger, rules: tuple[ChargingRuleReport, ...] = (), **more: Any) -> None:
+        """Tell the PCRF of events that it wants to hear of, and of rules in any case; nobody waits for its answer."""
+        gx = session.gx
+        if gx is None or not gx.is_open:
+            return
+        wanted = tuple([event for event in events if event in gx.event_triggers])
+        if wanted or rules or more:
+            self.runner.start(ip_can_session_modification, self, session, Report(event_triggers=wanted, rules=rules, **more))
+
+    def fail_rules(self, session: PdnSession, rules: Iterable[PccRule], failure: RuleFailureCode, *events: EventTrigger) -> None:
+        """They cannot be enforced: they go, and the PCRF hears of it."""
+        failed = [rule for rule in rules if session.rules.get(rule.name) is rule]
+        for rule in failed:
+            del session.rules[rule.name]
+        if failed and self.is_established(session):
+            self.apply(session)
+            self.report(session, *events, rules=(inactive(tuple([rule.name for rule in failed]), failure),))
+
+    def bearer_stands(self, session: PdnSession, bearer: Bearer) -> None:
+        """A dedicated bearer has been set up: the PCRF hears of rules for which it asked to (TS 29.212 clause 4.5.2.0)."""
+        names = tuple([rule.name for rule in session.rules_of(bearer) if rule.notifies_allocation])
+        if names:
+            self.report(session, EventTrigger.SUCCESSFUL_RESOURCE_ALLOCATION,
+                        rules=(ChargingRuleReport(charging_rule_name=names, pcc_rule_status=PccRuleStatus.ACTIVE),))
+
+    def lose_bearer(self, session: PdnSession, bearer: Bearer) -> None:
+        """A dedicated bearer is gone, and the rules that it still had with it."""
+        if session.bearers.get(bearer.ebi) is not bearer:
+            return
+        del session.bearers[bearer.ebi]
+        rules = session.rules_of(bearer)
+        if rules:
+            self.fail_rules(session, rules, RuleFailureCode.RESOURCE_ALLOCATION_FAILURE, EventTrigger.LOSS_OF_BEARER)
+        elif self.is_established(session):
+            self.apply(session)
 
     def forget(self, session: PdnSession) -> None:
         """The SGW knows the session no longer."""
@@ -229,7 +316,10 @@ class Pgw(Node[PgwConfig]):
         if found is None:
             refuse(self.s5, received, CauseValue.SERVICE_NOT_SUPPORTED, session.s5c_sgw_teid)
             return
-        self.runner.start(found, self, session, received)
+        if found in _CHANGING_BEARERS:
+            session.slot.start(found, self, session, received)
+        else:
+            self.runner.start(found, self, session, received)
 
     def _on_create_session(self, received: RequestReceived, request: CreateSessionRequest) -> None:
         """A second request for the same bearer of the same UE makes the first one void (TS 29.274 clause 7.2.1)."""
@@ -253,12 +343,17 @@ class Pgw(Node[PgwConfig]):
         return None if session is None else session.s5c_sgw_teid
 
     def _on_user_plane(self, event: Event) -> None:
-        """The SGW has forgotten the default bearer: so must we (TS 23.007 clause 21)."""
+        """The SGW has forgotten a bearer: so must we, and without the default one the PDN connection (TS 23.007 clause 21)."""
         if isinstance(event, ErrorIndication):
             session = self._by_session_id.get(event.session_id)
-            if session is not None:
-                self.log.warning("gtpu.error_indication", sgw=event.tunnel.address)
+            bearer = None if session is None else user_plane.bearer_of_far(session, event.far_id)
+            if session is None or bearer is None:
+                return
+            self.log.warning("gtpu.error_indication", sgw=event.tunnel.address, ebi=bearer.ebi)
+            if bearer.is_default:
                 self.forget(session)
+            else:
+                self.lose_bearer(session, bearer)
 
     def _on_path_event(self, event: PathEvent) -> None:
         if not isinstance(event, PeerRestarted):
