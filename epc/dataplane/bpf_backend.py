@@ -226,6 +226,8 @@ class BpfForwarder(SocketForwarder):
             return Action.DISCARD, _FAR_DROP, 0, 0
         if ApplyAction.BUFFER in far.apply_action:
             return self._hold(far, installed, fast)
+        if pdr.id in installed.rare:
+            return Action.TO_USER_SPACE, 0, 0, 0
         tunnel = far.outer_header_creation
         next_hop: int | None = None
         if tunnel is None:

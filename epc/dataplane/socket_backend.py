@@ -21,10 +21,12 @@ from weakref import WeakValueDictionary
 from epc.dataplane.application import Catalogue, Recognizer
 from epc.dataplane.flow import compile_filter
 from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid, UsageReport, UsageTrigger
+from epc.dataplane.redirection import Portal
 from epc.dataplane.rules import (
     GTPU_PORT,
     Application,
     ApplyAction,
+    Duplicate,
     Far,
     FTeid,
     Gate,
@@ -43,12 +45,15 @@ from epc.dataplane.socket_rules import (
     ApplicationSelector,
     Attachment,
     Buffer,
+    Copy,
     Counter,
     Discard,
     Enforce,
+    FromPortal,
     Guard,
     Hold,
     Meter,
+    Redirect,
     Rule,
     RuleTable,
     Selector,
@@ -182,7 +187,10 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 class Installed:
     """A session and what it was compiled to."""
 
-    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "rates", "recognizer", "retired", "session")
+    __slots__ = (
+        "attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "portals", "rare", "rates", "recognizer",
+        "retired", "session", "uncharged",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -195,6 +203,9 @@ class Installed:
         self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
         self.measurements: dict[int, Measurement] = {}  # by URR, of those that do more than count
         self.recognizer: Recognizer | None = None       # if a rule names an application
+        self.portals: dict[str, Portal] = {}            # by URL
+        self.uncharged: dict[Interface, Counter] = {}   # what passes to and from portals
+        self.rare: frozenset[int] = frozenset()         # PDRs whose packets only this process can treat
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -216,6 +227,7 @@ class SocketForwarder:
         self._far_ends: dict[tuple[bytes, int], tuple[int, int]] = {}      # (address, TEID) of the peer -> (session, FAR)
         self._shared_meters: WeakValueDictionary[tuple[int, bool], Meter] = WeakValueDictionary()      # by correlation id, and whether uplink
         self._catalogue = Catalogue()
+        self._secret = secrets.token_bytes(16)
         self._drops = dict.fromkeys(DropReason, 0)
         self._retired = Usage()
         self._echo_sequence = 0
@@ -320,6 +332,8 @@ class SocketForwarder:
         _stop(installed)
         for pdr in installed.session.pdrs:
             self._retire(installed.counters[pdr.id], pdr.source_interface)
+        for source, counter in installed.uncharged.items():
+            self._retire(counter, source)
         for buffer in installed.buffers.values():
             self._drops[DropReason.BUFFER_DISCARDED] += len(buffer.waiting)
         return usage
@@ -346,9 +360,9 @@ class SocketForwarder:
         uplink, downlink = Counter(), Counter()
         buffered = 0
         for installed in self._sessions.values():
-            for pdr in installed.session.pdrs:
-                total = uplink if pdr.source_interface is Interface.ACCESS else downlink
-                counter = installed.counters[pdr.id]
+            counters = [(pdr.source_interface, installed.counters[pdr.id]) for pdr in installed.session.pdrs]
+            for source, counter in (*counters, *installed.uncharged.items()):
+                total = uplink if source is Interface.ACCESS else downlink
                 total.packets += counter.packets
                 total.octets += counter.octets
             buffered += sum(len(buffer.waiting) for buffer in installed.buffers.values())
@@ -438,7 +452,7 @@ class SocketForwarder:
 
     def _compile(self, session: Session, old: Installed, changed_fars: frozenset[int], granted_urrs: frozenset[int]) -> Installed:
         new = Installed(session)
-        new.retired = old.retired
+        new.retired, new.uncharged = old.retired, old.uncharged
         if any(pdr.application_id is not None for pdr in session.pdrs):
             new.recognizer = old.recognizer or Recognizer(self._catalogue, self._loop, partial(self._application_changed, session.id))
         fars, qers, urrs = _by_id("FAR", session.fars), _by_id("QER", session.qers), _by_id("URR", session.urrs)
@@ -460,10 +474,7 @@ class SocketForwarder:
                         raise RuleError(f"PDR {pdr.id} names {name} {rule_id}, which does not exist")
             counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else self._new_counter()
             new.counters[pdr.id] = counter
-            rule = new.exits[pdr.id] = self._exit(pdr, far_of_pdr, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
-            meters, measurements = self._limits(pdr, new)
-            if (meters or measurements) and isinstance(rule, (ToTunnel, ToLink)):
-                rule = new.exits[pdr.id] = Enforce(rule, self.drop, meters, measurements)
+            rule = new.exits[pdr.id] = self._whole_exit(pdr, far_of_pdr, qers, counter, new)
             if pdr.ue_ip_address is not None or (pdr.local_f_teid is not None and not self.is_intermediate):
                 rule = Guard(rule, self.drop, pdr.ue_ip_address, pdr.source_interface)
             for entry in self._entries(pdr, new):
@@ -474,19 +485,87 @@ class SocketForwarder:
             new.entries[entry] = self._first_link(candidates, new.recognizer)
         return new
 
+    def _whole_exit(self, pdr: Pdr, far: Far, qers: Mapping[int, Qer], counter: Counter, new: Installed) -> Rule:
+        """An exit, and what stands before it."""
+        rule = self._exit(pdr, far, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
+        if not isinstance(rule, (ToTunnel, ToLink)):
+            return rule
+        meters, measurements = self._limits(pdr, new)
+        if ApplyAction.DUPLICATE in far.apply_action:
+            rule = Copy(rule, tuple(self._copy(pdr, duplicate, new) for duplicate in far.duplicates))
+            new.rare |= {pdr.id}
+        if meters or measurements:
+            rule = Enforce(rule, self.drop, meters, measurements)
+        portal = self._portal(pdr, far, new)
+        if portal is None:
+            return rule
+        new.rare |= {pdr.id}
+        direct = self._direct(pdr, far, new)
+        if pdr.source_interface is Interface.ACCESS:
+            return Redirect(portal, direct, self._way_back(new), self.drop)
+        return FromPortal(portal, direct, rule if far.redirect_url is None else Discard(self.drop, DropReason.FAR_DROP))
+
+    def _copy(self, pdr: Pdr, duplicate: Duplicate, new: Installed) -> Rule:
+        """A copy is nobody's usage."""
+        if duplicate.outer_header_creation is not None:
+            return ToTunnel(Counter(), self._port(duplicate.destination_interface).send, duplicate.outer_header_creation)
+        return ToLink(Counter(), self._attachment(duplicate.network_instance, new), new.session.id, pdr.id)
+
+    def _portal(self, pdr: Pdr, far: Far, new: Installed) -> Portal | None:
+        """The one that the PDR's packets are redirected to; downlink also where they would share a quota with what is redirected uplink."""
+        if far.redirect_url is not None:
+            return new.portals[far.redirect_url]
+        if pdr.source_interface is Interface.CORE and new.portals:
+            redirected = {far.id: far.redirect_url for far in new.session.fars if far.redirect_url is not None}
+            for other in new.session.pdrs:
+                if other.source_interface is Interface.ACCESS and other.far_id in redirected and set(other.urr_ids) & set(pdr.urr_ids):
+                    return new.portals[redirected[other.far_id]]
+        return None
+
+    def _direct(self, pdr: Pdr, far: Far, new: Installed) -> Rule:
+        """The way on for what is not charged: within the rates, and past quotas."""
+        rule = self._forward(pdr, far, new.uncharged.setdefault(pdr.source_interface, Counter()), new)
+        meters, _ = self._limits(pdr, new)
+        return Enforce(rule, self.drop, meters, ()) if meters else rule
+
+    def _way_back(self, new: Installed) -> Rule:
+        """To the UE, for what is answered here."""
+        fars = {far.id: far for far in new.session.fars}
+        candidates = [
+            (tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), self._direct(pdr, fars[pdr.far_id], new))
+            for pdr in sorted(new.session.pdrs, key=precedence_of)
+            if pdr.source_interface is Interface.CORE and pdr.application_id is None and pdr.far_id in fars
+            and ApplyAction.FORWARD in fars[pdr.far_id].apply_action
+        ]
+        return Selector(tuple(candidates), self.drop, Interface.CORE)
+
     def _compile_far(self, far: Far, old: Installed, new: Installed, *, rearm: bool) -> None:
-        disposition = far.apply_action & ~ApplyAction.NOTIFY_CP
+        disposition = far.apply_action & ~(ApplyAction.NOTIFY_CP | ApplyAction.DUPLICATE)
         if disposition not in (ApplyAction.FORWARD, ApplyAction.DROP, ApplyAction.BUFFER):
             raise RuleError(f"FAR {far.id} must do exactly one of FORWARD, DROP and BUFFER")
+        if ApplyAction.DUPLICATE in far.apply_action and (disposition is not ApplyAction.FORWARD or not far.duplicates):
+            raise RuleError(f"FAR {far.id} duplicates what it forwards, and has to say where to")
+        if far.redirect_url is not None:
+            if disposition is not ApplyAction.FORWARD:
+                raise RuleError(f"FAR {far.id} redirects, so it has to say where to forward what leads there")
+            new.portals[far.redirect_url] = old.portals.get(far.redirect_url) or self._new_portal(far.redirect_url)
         if disposition is ApplyAction.BUFFER:
             buffer = old.buffers.get(far.id)
             new.buffers[far.id] = Buffer() if buffer is None else Buffer(buffer.waiting) if rearm else buffer
-        if far.outer_header_creation is not None:
-            packed(far.outer_header_creation.address)
-            if not 0 <= far.outer_header_creation.teid <= 0xFFFFFFFF:
-                raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
-            if far.destination_interface not in self._ports:
-                raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {far.destination_interface.name}")
+        ways: tuple[Far | Duplicate, ...] = (far, *far.duplicates)
+        for way in ways:
+            if way.outer_header_creation is not None:
+                packed(way.outer_header_creation.address)
+                if not 0 <= way.outer_header_creation.teid <= 0xFFFFFFFF:
+                    raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
+                if way.destination_interface not in self._ports:
+                    raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {way.destination_interface.name}")
+
+    def _new_portal(self, url: str) -> Portal:
+        try:
+            return Portal(url, self._secret, self._loop.time)
+        except WireError as error:
+            raise RuleError(str(error)) from error
 
     def _compile_qer(self, qer: Qer, old: Installed, new: Installed) -> None:
         for uplink, rate_bps in ((True, qer.uplink_mbr_bps), (False, qer.downlink_mbr_bps)):
@@ -536,6 +615,9 @@ class SocketForwarder:
         if ApplyAction.BUFFER in far.apply_action:
             notify = self._notify if ApplyAction.NOTIFY_CP in far.apply_action else None
             return Hold(new.buffers[far.id], self._buffer_packets, self.drop, notify, new.session.id, pdr.id, far.id)
+        return self._forward(pdr, far, counter, new)
+
+    def _forward(self, pdr: Pdr, far: Far, counter: Counter, new: Installed) -> ToTunnel | ToLink:
         if far.outer_header_creation is not None:
             return ToTunnel(counter, self._port(far.destination_interface).send, far.outer_header_creation)
         return ToLink(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)

@@ -15,6 +15,7 @@ from typing import Protocol
 from epc.dataplane.application import Recognizer
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
+from epc.dataplane.redirection import Portal
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
 from epc.dataplane.usage import Measurement
 from epc.transport.interface import Address
@@ -167,6 +168,84 @@ class ToLink:
 
     def end_marker(self) -> EndMarker | None:
         return EndMarker(session_id=self.session_id, pdr_id=self.pdr_id)
+
+
+class Copy:
+    """A copy of each packet goes other ways as well: what DUPLICATE asks for."""
+
+    __slots__ = ("copies", "following")
+
+    def __init__(self, following: Rule, copies: tuple[Rule, ...]) -> None:
+        self.following = following
+        self.copies = copies
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        for copy in self.copies:
+            copy.packet(message[start:])
+        self.following.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        for copy in self.copies:
+            copy.packet(packet)
+        self.following.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
+
+
+class Redirect:
+    """Web requests are answered with where to go instead; what leads there passes, and all else is dropped."""
+
+    __slots__ = ("direct", "drop", "portal", "reply")
+
+    def __init__(self, portal: Portal, direct: Rule, reply: Rule, drop: Drop) -> None:
+        self.portal = portal
+        self.direct = direct        # on, past quotas
+        self.reply = reply          # back to the UE
+        self.drop = drop
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        if self.portal.passes(message, start, uplink=True):
+            self.direct.gpdu(message, start)
+        else:
+            self._answer(message[start:])
+
+    def packet(self, packet: bytes) -> None:
+        if self.portal.passes(packet, 0, uplink=True):
+            self.direct.packet(packet)
+        else:
+            self._answer(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.direct.end_marker()
+
+    def _answer(self, packet: bytes) -> None:
+        if not self.portal.answers(packet):
+            self.drop(DropReason.FAR_DROP)
+            return
+        answer = self.portal.answer(packet)
+        if answer is not None:
+            self.reply.packet(answer)
+
+
+class FromPortal:
+    """Downlink of a session that is redirected: what comes from where it may go passes, whatever becomes of the rest."""
+
+    __slots__ = ("direct", "following", "portal")
+
+    def __init__(self, portal: Portal, direct: Rule, following: Rule) -> None:
+        self.portal = portal
+        self.direct = direct
+        self.following = following
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        (self.direct if self.portal.passes(message, start, uplink=False) else self.following).gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        (self.direct if self.portal.passes(packet, 0, uplink=False) else self.following).packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
 
 
 class Discard:

@@ -79,3 +79,16 @@ def dns_answer(name: str, addresses: list[str], *, number: int = 0x1234, ttl_s: 
         records += (_dns_name(alias) if alias else b"\xc0\x0c") + struct.pack(">HHIH", 1 if len(packed) == 4 else 28, 1, ttl_s, len(packed)) + packed
     header = struct.pack(">HHHHHH", number, 0x8180, 1, len(addresses) + bool(alias), 0, 0)
     return header + _dns_name(name) + struct.pack(">HH", 1, 1) + records
+
+
+class Segment:
+    """A TCP segment in an IP packet, taken apart; its checksums are right."""
+
+    def __init__(self, packet: bytes) -> None:
+        at = 20 if packet[0] < 0x60 else 40
+        source, destination = (packet[12:16], packet[16:20]) if at == 20 else (packet[8:24], packet[24:40])
+        assert at == 40 or checksum(packet[:20]) == 0
+        assert checksum(source + destination + struct.pack(">IHBB", len(packet) - at, 0, 0, 6) + packet[at:]) == 0
+        self.source, self.destination = str(ip_address(source)), str(ip_address(destination))
+        self.sport, self.dport, self.seq, self.ack, offset, self.flags = struct.unpack_from(">HHIIBB", packet, at)
+        self.data = packet[at + (offset >> 4) * 4:]

@@ -16,6 +16,7 @@ from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIn
 from epc.dataplane.rules import (
     Application,
     ApplyAction,
+    Duplicate,
     Far,
     FTeid,
     Gate,
@@ -899,6 +900,159 @@ async def test_application_may_be_provisioned_after_its_rules_and_changed(detect
     detecting.pgw.forwarder.provision([Application(id="video", domain_names=("film.example",))])
     await detecting.up(segment)
     assert detecting.counted == (1, 0)
+
+
+# Copies and redirection
+
+
+async def test_duplicates_go_to_every_place_and_count_once(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    session = pgw.session()
+    copies = tuple(Duplicate(destination_interface=Interface.ACCESS, outer_header_creation=FTeid(teid=0xDD00 + number, address=bench.enb_host))
+                   for number in range(2))
+    fars = tuple(
+        dataclasses.replace(far, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, duplicates=copies[:far.id]) for far in session.fars)
+    pgw.forwarder.install(dataclasses.replace(session, fars=fars))
+    up, down = ipv4(UE, SERVER), ipv4(SERVER, UE)
+    pgw.sgw.send(struct.pack(">BBHIHH", 0x32, 0xFF, 4 + len(up), pgw.s5u_pgw.teid, 7, 0) + up, bench.access_host)
+    await bench.settle()
+    assert (pgw.sgi.received, pgw.sgw.received) == ([up], [gpdu(0xDD00, up)])
+    pgw.sgw.received.clear()
+    pgw.sgi.on_packet(down)
+    await bench.settle()
+    assert sorted(pgw.sgw.received) == sorted([gpdu(teid, down) for teid in (0xDD00, 0xDD01, pgw.s5u_sgw.teid)])
+    one = Usage(uplink_packets=1, uplink_octets=len(up), downlink_packets=1, downlink_octets=len(down))
+    assert pgw.forwarder.usage(1)[1] == pgw.forwarder.statistics().usage == one
+    pgw.forwarder.modify(1, SessionChange(fars=session.fars))
+    pgw.sgi.on_packet(down)
+    await bench.settle()
+    assert len(pgw.sgw.received) == 4
+
+
+@pytest.mark.parametrize("far", [
+    Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, network_instance="internet"),
+    Far(id=1, apply_action=ApplyAction.DROP | ApplyAction.DUPLICATE, duplicates=(Duplicate(network_instance="internet"),)),
+    Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, network_instance="internet",
+        duplicates=(Duplicate(outer_header_creation=FTeid(teid=1, address="nowhere")),)),
+    Far(id=1, apply_action=ApplyAction.DROP, redirect_url="http://portal.example/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="ftp://portal.example/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example/\r\nSet-Cookie: x"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example:x/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example/" + "x" * 1000),
+], ids=["copy nowhere", "copy of what is dropped", "copy to no address", "redirect and drop", "scheme", "line break", "port", "too long"])
+async def test_copies_and_redirections_that_cannot_be_are_refused(pgw: Pgw, far: Far) -> None:
+    session = pgw.session()
+    with pytest.raises(RuleError):
+        pgw.forwarder.install(dataclasses.replace(session, fars=(far, session.fars[1])))
+    assert pgw.forwarder.sessions() == ()
+
+
+class Redirected:
+    """A session whose quota is used up, and whose web requests are sent to a portal."""
+
+    def __init__(self, bench: Bench, pgw: Pgw, gpdu: Packet, ue: str = UE, server: str = SERVER) -> None:
+        self.bench, self.pgw, self.gpdu, self.ue, self.server = bench, pgw, gpdu, ue, server
+
+    def install(self, *, both: bool = False, url: str = "http://portal.example/topup?why=quota") -> None:
+        session = self.pgw.session(UeIpAddress.parse(self.ue))
+        fars = tuple(dataclasses.replace(far, redirect_url=url if both or far.id == 1 else None) for far in session.fars)
+        self.pgw.forwarder.install(dataclasses.replace(session, fars=fars, urrs=(Urr(id=1, volume_quota_octets=0),)))
+
+    async def up(self, packet: bytes) -> None:
+        self.pgw.sgw.send(self.gpdu(self.pgw.s5u_pgw.teid, packet), self.bench.access_host)
+        await self.bench.settle()
+
+    async def down(self, packet: bytes) -> None:
+        self.pgw.sgi.on_packet(packet)
+        await self.bench.settle()
+
+    async def says(self, *, seq: int, ack: int = 0, flags: int = flows.ACK, data: bytes = b"", port: int = 80) -> flows.Segment | None:
+        """A segment, and what comes back."""
+        self.pgw.sgw.received.clear()
+        await self.up(flows.tcp(self.ue, 40000, self.server, port, seq=seq, ack=ack, flags=flags, data=data))
+        if not self.pgw.sgw.received:
+            return None
+        (message,) = self.pgw.sgw.received
+        assert message[:8] == self.gpdu(self.pgw.s5u_sgw.teid, message[8:])[:8]
+        segment = flows.Segment(message[8:])
+        assert (segment.source, segment.sport, segment.destination, segment.dport) == (self.server, port, self.ue, 40000)
+        return segment
+
+
+@pytest.mark.parametrize(("ue", "server"), [(UE, SERVER), ("2001:db8:1::77", "2001:db8:9::1")], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("both", [False, True], ids=["uplink", "both ways"])
+async def test_web_request_is_redirected(bench: Bench, pgw: Pgw, gpdu: Packet, ue: str, server: str, both: bool) -> None:
+    phone = Redirected(bench, pgw, gpdu, ue, server)
+    phone.install(both=both)
+    opened = await phone.says(seq=99, flags=flows.SYN)
+    assert opened is not None
+    assert (opened.flags, opened.ack, opened.data) == (flows.SYN | flows.ACK, 100, b"")
+    first = (opened.seq + 1) & 0xFFFFFFFF
+    assert await phone.says(seq=100, ack=first) is None
+    request = flows.http_get("www.example.org")
+    for _ in range(2):                              # the answer was lost once
+        answer = await phone.says(seq=100, ack=first, data=request)
+        assert answer is not None
+        assert (answer.flags, answer.seq, answer.ack) == (flows.FIN | flows.PSH | flows.ACK, first, 100 + len(request))
+        assert answer.data.startswith(b"HTTP/1.1 302 Found\r\n")
+        assert b"\r\nLocation: http://portal.example/topup?why=quota\r\n" in answer.data
+        assert answer.data.endswith(b"\r\n\r\n")
+    end = (first + len(answer.data) + 1) & 0xFFFFFFFF
+    assert await phone.says(seq=answer.ack, ack=end) is None
+    closed = await phone.says(seq=answer.ack, ack=end, flags=flows.FIN | flows.ACK)
+    assert closed is not None
+    assert (closed.flags, closed.seq, closed.ack) == (flows.ACK, end, answer.ack + 1)
+    assert (pgw.sgi.received, pgw.drops) == ([], {})
+    assert pgw.forwarder.usage(1)[1] == Usage()     # nobody pays for it
+
+
+async def test_redirection_knows_its_connections_again(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install()
+    stray = await phone.says(seq=100, ack=12345, data=flows.http_get("www.example.org"))
+    assert stray is not None
+    assert (stray.flags, stray.data) == (flows.RST | flows.ACK, b"")
+    opened = await phone.says(seq=99, flags=flows.SYN)
+    assert opened is not None
+    no_http = await phone.says(seq=100, ack=opened.seq + 1, data=b"\x16\x03\x01")
+    assert no_http is not None
+    assert no_http.flags == flows.RST | flows.ACK
+    assert await phone.says(seq=100, flags=flows.RST) is None
+
+
+async def test_only_dns_and_the_portal_pass_a_redirection(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install()
+    question = flows.udp(UE, 5353, RESOLVER, 53, flows.dns_query("portal.example"))
+    answer = flows.udp(RESOLVER, 53, UE, 5353, flows.dns_answer("portal.example", ["10.200.0.80"]))
+    to_portal = flows.tcp(UE, 40000, "10.200.0.80", 443, seq=1, flags=flows.SYN)
+    from_portal = flows.tcp("10.200.0.80", 443, UE, 40000, seq=1, ack=2, flags=flows.SYN | flows.ACK)
+    for packet in (to_portal, question):
+        await phone.up(packet)
+    assert pgw.sgi.received == [question]           # the portal is not known yet
+    for packet in (from_portal, answer):
+        await phone.down(packet)
+    assert pgw.sgw.received == [gpdu(pgw.s5u_sgw.teid, answer)]
+    await phone.up(to_portal)
+    await phone.down(from_portal)
+    assert (pgw.sgi.received, pgw.sgw.received[1:]) == ([question, to_portal], [gpdu(pgw.s5u_sgw.teid, from_portal)])
+    for packet in (flows.udp(UE, 1, SERVER, 7, b"x"), flows.tcp(UE, 40000, SERVER, 443, flags=flows.SYN)):
+        await phone.up(packet)
+    await phone.down(flows.udp(SERVER, 7, UE, 1, b"x"))
+    assert pgw.drops == {DropReason.FAR_DROP: 3, DropReason.QUOTA_EXHAUSTED: 2}
+    assert pgw.forwarder.usage(1)[1] == Usage()
+    total = pgw.forwarder.statistics().usage
+    assert (total.uplink_packets, total.downlink_packets) == (2, 2)
+    pgw.forwarder.remove(1)
+    assert pgw.forwarder.statistics().usage == total
+
+
+async def test_redirection_ends_with_a_new_quota(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install(both=True)
+    assert await phone.says(seq=99, flags=flows.SYN) is not None
+    pgw.forwarder.modify(1, SessionChange(fars=pgw.session().fars, urrs=(Urr(id=1, volume_quota_octets=10_000),)))
+    assert await phone.says(seq=99, flags=flows.SYN) is None
+    assert len(pgw.sgi.received) == 1
 
 
 # An eNodeB: one link a UE
