@@ -22,6 +22,7 @@ COMMANDS = {
     "pcrf": (NODE, "run a PCRF"),
     "ocs": (NODE, "run an OCS"),
     "dra": (NODE, "run a Diameter agent"),
+    "dns": (NODE, "run a DNS server"),
     "enb": (NODE, "run an eNodeB with its phones"),
     "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),
     "config": ("epc.cli.config", "check a configuration file, print its JSON Schema"),

@@ -176,6 +176,12 @@ class PfcpForwarder:
         if failure is not None:
             raise failure
 
+    async def departed(self, session_id: int) -> None:
+        """Wait until the user-plane function has given up a session that was removed, or cannot be asked; then what :meth:`remove` gave is final."""
+        for remote in [each for each in self._leaving if each.session.id == session_id]:
+            if remote.worker is not None:
+                await asyncio.shield(remote.worker)
+
     def session(self, session_id: int) -> Session | None:
         remote = self._sessions.get(session_id)
         return None if remote is None else remote.session

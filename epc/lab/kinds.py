@@ -16,6 +16,7 @@ class Kind(NamedTuple):
 
 
 KINDS: dict[str, Kind] = {
+    "dns": Kind("epc.dns", "Dns", "DnsConfig", "DNS server: gateways by APN and tracking area, its own zones and the way to other operators'"),
     "dra": Kind("epc.dra", "Dra", "DraConfig", "Diameter agent: relay and proxy between nodes and between operators"),
     "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
     "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from epc.transport.interface import Address
 from epc.transport.sctp.settings import PROFILES, Engine, SctpSettings, Wire
@@ -44,6 +45,29 @@ def _quoted(value: object) -> object:
     return value
 
 
+def _octets(value: object) -> object:
+    """``10M`` is ten million octets."""
+    match = _VOLUME.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and match is None:
+        raise ValueError("a volume is a number of octets with k, M or G")
+    return round(float(match[1]) * _FACTORS[match[2]]) if match else value
+
+
+def _time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
+        if name != "UTC":
+            raise ValueError(f"this host knows no time zone {name}") from None
+    return name
+
+
+_VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?")
+_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+_VOLUME_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_VOLUME.pattern}$"}]}
+
+Octets = Annotated[int, BeforeValidator(_octets), Field(ge=1), WithJsonSchema(_VOLUME_SCHEMA)]
+TimeZoneName = Annotated[str, AfterValidator(_time_zone)]
 Host = Annotated[str, AfterValidator(_host), HostField()]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Digits = Annotated[str, BeforeValidator(_quoted)]

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import re
-import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from epc.node import NodeConfig, Section
-from epc.node.config import Digits, ImsiDigits, PlmnDigits, Seconds
+from epc.node.config import Digits, ImsiDigits, Octets, PlmnDigits, Seconds, TimeZoneName
 from epc.node.database import check_database_url
 from epc.node.diameter import DiameterServer
 from epc.ocs.money import parse_money
 from epc.wire.diameter.charging import RedirectAddressType, TriggerType
-
-_VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?")
-_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
 def _money(value: object) -> object:
@@ -29,14 +24,6 @@ def _money(value: object) -> object:
     return parse_money(str(value)) if isinstance(value, str | int | float) else value
 
 
-def _octets(value: object) -> object:
-    """``10M`` is ten million octets."""
-    match = _VOLUME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and match is None:
-        raise ValueError("a volume is a number of octets with k, M or G")
-    return round(float(match[1]) * _FACTORS[match[2]]) if match else value
-
-
 def _time_of_day(text: str) -> datetime.time:
     if text == "24:00":
         return datetime.time(0, 0)
@@ -44,11 +31,9 @@ def _time_of_day(text: str) -> datetime.time:
 
 
 _AMOUNT = {"anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^-?\d*\.?\d+$"}]}
-_VOLUME_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_VOLUME.pattern}$"}]}
 
 Money = Annotated[int, BeforeValidator(_money), WithJsonSchema(_AMOUNT)]
 Price = Annotated[int, BeforeValidator(_money), Field(ge=0), WithJsonSchema(_AMOUNT)]
-Octets = Annotated[int, BeforeValidator(_octets), Field(ge=1), WithJsonSchema(_VOLUME_SCHEMA)]
 WholeSeconds = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 Number32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 Hours = Annotated[Digits, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
@@ -124,20 +109,11 @@ class FinalUnit(Section):
         return RedirectAddressType.IPV4_ADDRESS if version == 4 else RedirectAddressType.IPV6_ADDRESS
 
 
-def _time_zone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError):
-        if name != "UTC":
-            raise ValueError(f"this host knows no time zone {name}") from None
-    return name
-
-
 class Tariff(Section):
     """What things cost. A service that no rate fits gets DIAMETER_RATING_FAILED."""
 
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
-    time_zone: Annotated[str, AfterValidator(_time_zone)] = Field(default="UTC", description="of the rates' hours, such as Europe/Madrid")
+    time_zone: TimeZoneName = Field(default="UTC", description="of the rates' hours, such as Europe/Madrid")
     home_plmns: tuple[PlmnDigits, ...] = Field(default=(), description="where a user does not roam")
     rates: tuple[Rate, ...] = ()
     quota: Quota = Quota()

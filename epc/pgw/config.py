@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from epc.charging import OfflineCharging
 from epc.dataplane.hosts import HostKind
 from epc.node import NodeConfig, Section
 from epc.node.config import Host, Seconds
@@ -15,8 +16,6 @@ from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.node.pfcp import ControlFunction, UserPlaneKind
 from epc.node.sgi import ServicesConfig
 from epc.peer.timer import Timer
-from epc.pgw.charging_filters import read_filter_rule
-from epc.wire.diameter.charging import TriggerType
 
 PUBLIC_NAME_SERVERS = (IPv4Address("8.8.8.8"), IPv4Address("8.8.4.4"))
 
@@ -78,52 +77,6 @@ class GxConfig(DiameterPatience):
         return Timer("Tx", self.tx_s)
 
 
-FilterRule = Annotated[str, StringConstraints(pattern=r"^(permit|deny) (in|out) (ip|\d{1,3}) from \S.* to \S.*$")]
-
-
-class GyConfig(DiameterPatience):
-    """The online charging interface (TS 32.251, TS 32.299). Without this section nothing is charged online."""
-
-    peers: Annotated[tuple[DiameterPeer, ...], Field(min_length=1, description="OCSs in the order in which they are asked")]
-    host: Host | None = Field(default=None, description="local address of the connections; default: the system's choice")
-    origin_host: str | None = Field(default=None, description="default: the node's name in the origin realm")
-    origin_realm: str
-    destination_realm: str | None = Field(default=None, description="default: the origin realm")
-    tx_s: Seconds = Field(default=3.0, description="how long an answer is awaited")
-    online: bool = Field(default=True, description="whether traffic is charged online of which neither its rule nor the PCRF says it")
-    rating_group: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = Field(default=1, description="of rules without one, and of what no rule takes")
-    request_quota: Literal["at_activation", "first_packet"] = Field(
-        default="at_activation", description="when the first quota is asked for: with the rule, or when its first packet is there")
-    failure_handling: Literal["terminate", "continue", "retry_and_terminate"] = Field(
-        default="terminate", description="what becomes of users while no OCS answers (Credit-Control-Failure-Handling), until one says otherwise")
-    session_failover: bool = Field(
-        default=False, description="whether sessions go on at the next of the peers (CC-Session-Failover), until an OCS says otherwise")
-    retry_s: Seconds = Field(default=10.0, description="failure_handling continue: how often the OCS is asked again meanwhile")
-    on_credit_end: Literal["block", "end_session"] = Field(
-        default="block", description="after the last units (Final-Unit-Action TERMINATE): the rating group is blocked, or the PDN connection ended "
-                                     "when all its rating groups are")
-    ask_again_s: Seconds | None = Field(
-        default=None, description="after so long the OCS is asked again for what it refused with 4010 or 4012; default: it says it by itself (RAR)")
-    filters: dict[str, tuple[FilterRule, ...]] = Field(default={}, description="what an OCS calls by Filter-Id: IPFilterRules of what stays allowed")
-    redirect_allows: tuple[FilterRule, ...] = Field(
-        default=(), description="what passes while HTTP is redirected, besides the server's address and DNS")
-    triggers: tuple[str, ...] = Field(
-        default=(), description="Trigger-Types that are reported at once until the OCS names its own, such as CHANGEINLOCATION_MCC")
-
-    @model_validator(mode="after")
-    def _check(self) -> GyConfig:
-        for trigger in self.triggers:
-            if trigger not in TriggerType.__members__:
-                raise ValueError(f"no trigger type is called {trigger}; there are {', '.join(TriggerType.__members__)}")
-        for text in (*self.redirect_allows, *[text for texts in self.filters.values() for text in texts]):
-            read_filter_rule(text)
-        return self
-
-    @property
-    def tx(self) -> Timer:
-        return Timer("Tx", self.tx_s)
-
-
 class PgwConfig(NodeConfig):
     """With ``sx: pfcp`` a PGW-U forwards the packets, at the address ``s5u`` (which is its own then), and ``sxb`` tells where it is."""
 
@@ -133,7 +86,7 @@ class PgwConfig(NodeConfig):
     sx: UserPlaneKind = Field(default="in_process", description="who forwards packets: this process, or a PGW-U")
     sxb: ControlFunction | None = Field(default=None, description="needed with sx: pfcp")
     gx: GxConfig | None = None
-    gy: GyConfig | None = None
+    offline_charging: OfflineCharging | None = Field(default=None, description="write charging data records; default: none")
     gtp: GtpcSettings = GtpcSettings()
     sgi_hosts: HostKind = Field(default=HostKind.AUTO, description="where the servers on SGi live: auto, namespace or in_process")
 
@@ -144,6 +97,8 @@ class PgwConfig(NodeConfig):
             for other, other_pool in pools[:index]:
                 if pool.overlaps(other_pool):
                     raise ValueError(f"apns.{name}.ipv4_pool: overlaps that of {other}")
+        if self.offline_charging is not None:
+            self.offline_charging.directory_in(self.state_directory)
         if self.sx == "pfcp":
             if self.sxb is None:
                 raise ValueError("sxb: is missing, and sx is pfcp")

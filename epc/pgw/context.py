@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from epc.dataplane.rules import FTeid, Urr
 from epc.pgw.address_pool import AddressPool
@@ -16,9 +16,6 @@ from epc.transport.interface import Address
 from epc.wire.diameter.policy import ChargingRuleDefinition
 from epc.wire.gtpv2 import BearerQos, ChangeNotificationRequest, CreateSessionRequest, ModifyBearerRequest, RatType, UeTimeZone, Uli
 from epc.wire.identity import Plmn
-
-if TYPE_CHECKING:
-    from epc.pgw.online_charging import OnlineSession
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -114,7 +111,6 @@ class PdnSession:
     session_id: int = 0                 # of the rules in the forwarder
     slot: Slot                          # one change of bearers at a time
     gx: PolicySession | None = None
-    gy: OnlineSession | None = None     # where the PGW charges online
     bearers: dict[int, Bearer] = field(default_factory=dict)                # by EBI, the default one first
     rules: dict[bytes, PccRule] = field(default_factory=dict)               # by Charging-Rule-Name, enforced or not
     remainder: PccRule                  # what no PCC rule covers, on the default bearer

@@ -12,8 +12,6 @@ from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
 from epc.pgw.context import Bearer, PdnSession, PolicySession, Whereabouts, remainder_of
-from epc.pgw.online_charging import open_credit_session
-from epc.pgw.online_charging.triggers import reporting_action
 from epc.pgw.policy import Policy, bind
 from epc.pgw.protocol_configuration import answer_options
 from epc.procedure import Reject, Slot, procedure, step
@@ -79,7 +77,6 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             remainder=remainder_of(bearer),
         )
         failed: tuple[ChargingRuleReport, ...] = ()
-        decision = None
         if pgw.gx is not None:
             session.gx = PolicySession(session_id=pgw.gx.new_session_id())
             undo.callback(pgw.end_policy, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
@@ -89,20 +86,17 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
                 bearer.qos = session.policy.qos
                 failed = bind(session, decision.charging_rule_install)
 
-        #  7 the OCS's credit
-        if pgw.gy is not None:
-            step(7, "credit")
-            pgw.gy.begin(session, None if decision is None else decision.online)
-            undo.callback(pgw.gy.end, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
-            await open_credit_session(pgw.gy, session)
-
         #  7 tunnels
         step(7, "tunnels")
+        if pgw.charging is not None:
+            pgw.charging.prepare(session, request)
         pgw.install(session)
         undo.pop_all()
         undo.callback(pgw.remove, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
         await pgw.confirmed(session)
         undo.pop_all()
+        if pgw.charging is not None:
+            pgw.charging.connected(session)
         pgw.s5.respond(
             received,
             CreateSessionResponse(
@@ -116,7 +110,7 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
                         bearer_qos=None if session.policy.qos == wanted.bearer_qos else session.policy.qos,
                     ),
                 ),
-                recovery=pgw.s5.restart_counter, change_reporting_action=None if session.gy is None else reporting_action(session.gy.armed),
+                recovery=pgw.s5.restart_counter,
             ),
             session.s5c_sgw_teid,
         )

@@ -152,11 +152,11 @@ def _initial_request(
         default_eps_bearer_qos=DefaultEpsBearerQos(
             qos_class_identifier=subscribed.qos.qci, allocation_retention_priority=arp_group(subscribed.qos.arp)),
         an_gw_address=(ip_address(request.sender_fteid.host),), tgpp_sgsn_mcc_mnc=request.serving_network,
-        tgpp_user_location_info=None if request.uli is None else user_location_info(request.uli), called_station_id=apn,
+        tgpp_user_location_info=None if request.uli is None else _user_location_info(request.uli), called_station_id=apn,
     )
 
 
-def user_location_info(uli: Uli) -> bytes | None:
+def _user_location_info(uli: Uli) -> bytes | None:
     """3GPP-User-Location-Info (TS 29.061 clause 16.4.7.2)."""
     if uli.tai is None or uli.ecgi is None:
         return None

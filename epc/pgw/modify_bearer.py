@@ -29,6 +29,7 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
             raise GtpReject(Cause(value=CauseValue.CONTEXT_NOT_FOUND))
         if request.sender_fteid is not None:
             pgw.move(session, Address(request.sender_fteid.host, GTPC_PORT), request.sender_fteid.teid)
+        pgw.relocated(session, session.whereabouts.updated(request))
         results = []
         for wanted in request.bearer_contexts_to_be_modified:
             bearer = session.bearers.get(wanted.ebi)
@@ -41,7 +42,6 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
             results.append(BearerContextModified(ebi=wanted.ebi, cause=_ACCEPTED, charging_id=bearer.charging_id))
         if results and not any(result.cause.is_accepted for result in results):
             raise GtpReject(_NO_SUCH_BEARER)
-        pgw.relocated(session, session.whereabouts.updated(request))
         await pgw.confirmed(session)
         partially = not all(result.cause.is_accepted for result in results)
         pgw.s5.respond(

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UserPlane
+from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import Interface, RuleError, SessionChange
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
-from epc.node import Node, TunnelEnd, View
+from epc.node import Command, Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp_paths
@@ -28,8 +28,7 @@ from epc.pgw.create_session import create_session
 from epc.pgw.delete_session import delete_session
 from epc.pgw.gx import ip_can_session_termination
 from epc.pgw.modify_bearer import modify_bearer
-from epc.pgw.online_charging import GyClient
-from epc.pgw.online_charging.triggers import SERVING_NODE_TRIGGERS
+from epc.pgw.offline_charging import PgwCharging
 from epc.pgw.re_auth import re_auth
 from epc.pgw.update_bearer import modify_bearer_command
 from epc.procedure import Outcome, Reject, table
@@ -50,9 +49,9 @@ class Pgw(Node[PgwConfig]):
 
     s5: GtpcEndpoint
     gx: DiameterNode | None = None
-    gy: GyClient | None = None
     forwarder: UserPlane
     sx: PfcpForwarder | None = None         # the same, where it is a PGW-U on the other side of Sxb
+    charging: PgwCharging | None = None     # offline; None: no records
 
     async def start(self) -> None:
         config = self.config
@@ -63,6 +62,9 @@ class Pgw(Node[PgwConfig]):
         self._by_gx: dict[str, PdnSession] = {}                                 # by Session-Id
         self._establishing: dict[tuple[str, int], asyncio.Task[Outcome]] = {}
         self._last_session_id = 0
+        if config.offline_charging is not None:
+            self.charging = PgwCharging(self, config.offline_charging)
+            self.charging.function.start()
         self._charging_id = self.entropy.getrandbits(32)
         self._sgi: list[Sgi] = []
         self._hosts: Hosts | None = None
@@ -82,20 +84,15 @@ class Pgw(Node[PgwConfig]):
         self.forwarder.on_event = self._on_user_plane
         count_user_plane(self.metrics, self.forwarder)
         await self._connect_gx()
-        if config.gy is not None:
-            self.gy = GyClient(self, config.gy)
-            await self.gy.node.start()
         await self.s5.open()
         self.metrics.gauge("sessions", "PDN connections (TS 32.426: sessions)", lambda: len(self.sessions))
         self.metrics.gauge("addresses_free", "Addresses that phones can still get", lambda: sum(each.free for each in self.pools.values()))
 
     async def stop(self) -> None:
-        if self.gy is not None:
-            await self.gy.end_all()
         await self.runner.stop()
+        if self.charging is not None:
+            self.charging.function.stop()
         await self.s5.close()
-        if self.gy is not None:
-            await self.gy.node.stop()
         if self.gx is not None:
             await self.gx.stop()
         for sgi in self._sgi:
@@ -132,7 +129,7 @@ class Pgw(Node[PgwConfig]):
     def is_ready(self) -> bool:
         config = self.config.gx
         has_policy = self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
-        return has_policy and (self.gy is None or self.gy.is_ready) and (self.sx is None or self.sx.is_associated)
+        return has_policy and (self.sx is None or self.sx.is_associated)
 
     @property
     def certificate_authorities(self) -> dict[str, str]:
@@ -166,8 +163,6 @@ class Pgw(Node[PgwConfig]):
         if session.gx is not None:
             self._by_gx[session.gx.session_id] = session
         self.s5.watch(session.sgw)
-        if self.gy is not None:
-            self.gy.established(session)
 
     async def confirmed(self, session: PdnSession) -> None:
         """Wait until a PGW-U has done what was asked for; raises :class:`Reject` if it has not. In process it is done already."""
@@ -179,13 +174,13 @@ class Pgw(Node[PgwConfig]):
 
     def apply(self, session: PdnSession, granted: Collection[int] = ()) -> None:
         """The session's tunnels, rates, rules or URRs changed: bring the forwarder up to date. URRs ``granted`` start anew, changed or not."""
-        if self.gy is not None:
-            self.gy.follow(session)
         former = self.forwarder.session(session.session_id)
         if former is not None:
             change = user_plane.change(former, session, granted)
             if change != _NO_CHANGE:
                 self.forwarder.modify(session.session_id, change)
+            if self.charging is not None:
+                self.charging.changed(session)
 
     def move(self, session: PdnSession, sgw: Address, s5c_sgw_teid: int) -> None:
         """Another SGW, or another TEID at the same."""
@@ -193,15 +188,13 @@ class Pgw(Node[PgwConfig]):
             self.s5.watch(sgw)
             self.s5.unwatch(session.sgw)
             session.sgw = sgw
-            if self.gy is not None:
-                self.gy.rating_condition_changed(session, SERVING_NODE_TRIGGERS)
         session.s5c_sgw_teid = s5c_sgw_teid
 
     def relocated(self, session: PdnSession, whereabouts: Whereabouts) -> None:
         """The UE is in another network or cell, or comes over another access."""
-        before, session.whereabouts = session.whereabouts, whereabouts
-        if self.gy is not None:
-            self.gy.relocated(session, before, whereabouts)
+        session.whereabouts = whereabouts
+        if self.charging is not None:
+            self.charging.changed(session)
 
     def is_established(self, session: PdnSession) -> bool:
         return self._by_session_id.get(session.session_id) is session
@@ -212,14 +205,14 @@ class Pgw(Node[PgwConfig]):
             return
         if self.sessions.get((session.imsi, session.ebi)) is session:
             del self.sessions[session.imsi, session.ebi]
-        last_usage = self.forwarder.remove(session.session_id)
+        usage = self.forwarder.remove(session.session_id)
+        if self.charging is not None:
+            self.charging.disconnected(session, cause, usage)
         self.control_teids.release(session.s5c_pgw_teid)
         session.pool.release(session.ue_address)
         self.s5.unwatch(session.sgw)
         if session.gx is not None:
             self._by_gx.pop(session.gx.session_id, None)
-        if self.gy is not None:
-            self.gy.end(session, cause, last_usage)
         self.end_policy(session, cause)
 
     def forget(self, session: PdnSession) -> None:
@@ -273,16 +266,16 @@ class Pgw(Node[PgwConfig]):
         return None if session is None else session.s5c_sgw_teid
 
     def _on_user_plane(self, event: Event) -> None:
-        """The SGW has forgotten the default bearer: so must we (TS 23.007 clause 21). Quotas end, and packets come that have none."""
-        if isinstance(event, UsageReport | DownlinkData):
-            session = self._by_session_id.get(event.session_id)
-            if session is not None and self.gy is not None:
-                self.gy.take_event(session, event)
+        """The SGW has forgotten the default bearer: so must we (TS 23.007 clause 21)."""
         if isinstance(event, ErrorIndication):
             session = self._by_session_id.get(event.session_id)
             if session is not None:
                 self.log.warning("gtpu.error_indication", sgw=event.tunnel.address)
                 self.forget(session)
+        elif isinstance(event, UsageReport) and self.charging is not None and event.trigger is UsageTrigger.VOLUME_THRESHOLD:
+            session = self._by_session_id.get(event.session_id)
+            if session is not None:
+                self.charging.threshold_reached(session, event.urr_id)
 
     def _on_path_event(self, event: PathEvent) -> None:
         if not isinstance(event, PeerRestarted):
@@ -309,15 +302,22 @@ class Pgw(Node[PgwConfig]):
         yield from gtp_paths("S5/S8", self.s5)
         if self.gx is not None:
             yield from diameter_peers("Gx", self.gx)
-        if self.gy is not None:
-            yield from diameter_peers("Gy", self.gy.node)
         if self.sx is not None:
             yield from pfcp_peers("Sxb", self.sx.endpoint)
 
     def views(self) -> Mapping[str, View]:
         return {"sessions": self._show_sessions, "pools": self._show_pools, "paths": self._show_paths, "peers": self._show_peers,
                 "userplane": self._show_user_plane, "sgi": lambda: [sgi.describe() for sgi in self._sgi],
-                "certificates": lambda: self.certificate_authorities}
+                "certificates": lambda: self.certificate_authorities,
+                **({"charging": self.charging.function.show} if self.charging is not None else {})}
+
+    def commands(self) -> Mapping[str, Command]:
+        return {} if self.charging is None else {"close_records": self._close_records}
+
+    async def _close_records(self) -> object:
+        """Management intervention: end every open charging data record, and close the files."""
+        assert self.charging is not None
+        return self.charging.function.close_records()
 
     def _show_sessions(self) -> object:
         shown = []
@@ -336,9 +336,7 @@ class Pgw(Node[PgwConfig]):
                          "charging_id": bearer.charging_id,
                          "rules": [name.decode(errors="replace") for name, rule in session.rules.items() if rule.bearer is bearer]}
                         for bearer in session.bearers.values()],
-                    "gx_session": session.gx.session_id if session.gx else None,
-                    "gy_session": session.gy.session_id if session.gy else None, "charged": session.gy.described() if session.gy else [],
-                    "rules": [name.decode(errors="replace") for name in session.rules],
+                    "gx_session": session.gx.session_id if session.gx else None, "rules": [name.decode(errors="replace") for name in session.rules],
                     "uplink_octets": usage.uplink_octets, "downlink_octets": usage.downlink_octets,
                 }
             )
@@ -353,9 +351,10 @@ class Pgw(Node[PgwConfig]):
         return [{"interface": "S5/S8", **path} for path in self.s5.machine.describe_paths()]
 
     def _show_peers(self) -> object:
+        if self.gx is None:
+            return []
         return [
-            {"host": peer.host, "realm": peer.realm, "remote": peer.remote, "state": peer.state, "usable": peer.is_usable}
-            for node in (self.gx, None if self.gy is None else self.gy.node) if node is not None for peer in node.peers()
+            {"host": peer.host, "realm": peer.realm, "remote": peer.remote, "state": peer.state, "usable": peer.is_usable} for peer in self.gx.peers()
         ]
 
     def _show_user_plane(self) -> object:

@@ -2,7 +2,7 @@
 
 Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink) and the QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
 all but GBR bearers share. FAR 0 leads to SGi, FAR b + 1 to bearer b's tunnel, FAR 65536 + n to the page that rule n is redirected to.
-FARs from 10000 on and PDRs from 40000 on belong to online charging. For URRs see :class:`~epc.pgw.context.Meter`.
+For URRs see :class:`~epc.pgw.context.Meter`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import TypeVar
 
 from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
 from epc.pgw.context import Bearer, PccRule, PdnSession
-from epc.pgw.online_charging.enforcement import FIRST_FILTER_PDR, charged, charging_fars
 from epc.pgw.policy import filters_of, is_gbr
 from epc.wire.diameter.policy import FlowDirection, FlowStatus, RedirectSupport
 
@@ -31,15 +30,12 @@ def session_rules(session: PdnSession) -> Session:
     fars += [_downlink_far(bearer) for bearer in session.bearers.values()]
     qers = [_aggregate(session)]
     for rule in (session.remainder, *session.enforced_rules()):
-        own = _pdrs(session, rule)
-        pdrs += own if session.gy is None else charged(session.gy, rule, tuple(own), FIRST_FILTER_PDR + len(pdrs))
+        pdrs += _pdrs(session, rule)
         if rule.number:
             qers.append(_gate(rule))
         if (url := _redirect_url(rule)) is not None:
             fars.append(Far(id=_REDIRECTED + rule.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE,
                             network_instance=session.apn, redirect_url=url))
-    if session.gy is not None:
-        fars += charging_fars(session.gy, pdrs, session.apn)
     urrs = [_EVERYTHING]
     for meter in session.meters:
         urrs += meter.urrs()

@@ -24,6 +24,9 @@ async def change_notification(sgw: Sgw, ue: UeContext, received: RequestReceived
         if not connections:
             raise GtpReject(Cause(value=CauseValue.CONTEXT_NOT_FOUND), f"no PDN connection with default bearer {request.linked_ebi}")
         connection = connections[0]
+        if sgw.charging is not None:
+            for each in connections:
+                sgw.charging.changed(each, request)
         onward = replace(request, pgw_address=None, unknown=())
         packet = await sgw.s5.request(connection.pgw, connection.s5c_pgw_teid, onward, sgw.t3_s5)
         answer = packet.message

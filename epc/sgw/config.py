@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from epc.charging import OfflineCharging
 from epc.node import NodeConfig
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.node.pfcp import ControlFunction, UserPlaneKind
@@ -26,6 +27,7 @@ class SgwConfig(NodeConfig):
     sxa: ControlFunction | None = Field(default=None, description="needed with sx: pfcp")
     gtp_s11: GtpcSettings = GtpcSettings()
     gtp_s5: GtpcSettings = _S5_TIMERS
+    offline_charging: OfflineCharging | None = Field(default=None, description="write charging data records; default: none")
     buffer_packets: int = Field(default=32, ge=0, description="downlink packets held for each bearer of an idle phone")
 
     @model_validator(mode="after")
@@ -34,4 +36,6 @@ class SgwConfig(NodeConfig):
             raise ValueError("s5c.port: on one address S11 and S5/S8 share one port")
         if self.sx == "pfcp" and self.sxa is None:
             raise ValueError("sxa: is missing, and sx is pfcp")
+        if self.offline_charging is not None:
+            self.offline_charging.directory_in(self.state_directory)
         return self

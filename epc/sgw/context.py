@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from epc.dataplane.rules import FTeid
+from epc.dataplane.rules import FTeid, Urr
 from epc.peer.gtpc import RequestReceived
 from epc.procedure import Slot
 from epc.transport.interface import Address
@@ -24,6 +24,7 @@ class Bearer:
     s5u_sgw: FTeid                      # t3
     s5u_pgw: FTeid                      # t5
     s1u_enb: FTeid | None = None        # t8; absent while the UE is idle
+    meter: Urr | None = None            # measures the bearer, where there is offline charging
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -70,6 +70,8 @@ def _prepare(sgw: Sgw, connection: PdnConnection, context: BearerContextCreateRe
         number=connection.free_number(), qos=context.bearer_qos, s1u_sgw=sgw.forwarder.allocate_f_teid(Interface.ACCESS),
         s5u_sgw=sgw.forwarder.allocate_f_teid(Interface.CORE), s5u_pgw=far_end(context.s5u_pgw_fteid),
     )
+    if sgw.charging is not None:
+        bearer.meter = sgw.charging.urr(bearer)
     connection.pending.append(bearer)
     sgw.forwarder.modify(connection.session_id, user_plane.uplink_of(bearer))
     return bearer
@@ -89,6 +91,8 @@ def _take(
     bearer.ebi, bearer.s1u_enb = result.ebi, far_end(result.s1u_enb_fteid)
     connection.bearers[bearer.ebi] = bearer
     sgw.forwarder.modify(connection.session_id, user_plane.downlink_of(bearer))
+    if sgw.charging is not None:
+        sgw.charging.bearer_added(connection, bearer, context.charging_id or 0)
     return BearerContextCreateAnswered(
         ebi=result.ebi, cause=result.cause, s5u_sgw_fteid=element(InterfaceType.S5_S8_SGW_GTP_U, bearer.s5u_sgw), s5u_pgw_fteid=context.s5u_pgw_fteid,
         pco=result.pco, ran_nas_causes=result.ran_nas_causes, epco=result.epco,

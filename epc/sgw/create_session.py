@@ -78,6 +78,8 @@ async def create_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
             ebi=wanted.ebi, number=wanted.ebi, qos=made.bearer_qos or wanted.bearer_qos, s1u_sgw=s1u_sgw, s5u_sgw=s5u_sgw,
             s5u_pgw=far_end(made.s5u_pgw_fteid)
         )
+        if sgw.charging is not None:
+            connection.bearers[wanted.ebi].meter = sgw.charging.urr(connection.bearers[wanted.ebi])
         if wanted.s1u_enb_fteid is not None:                        # TAU or handover with another SGW: the tunnel is known already
             connection.bearers[wanted.ebi].s1u_enb = far_end(wanted.s1u_enb_fteid)
         sgw.install(connection)
@@ -85,6 +87,8 @@ async def create_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
         undo.callback(_take_back, sgw, connection)
         await sgw.confirmed(connection)
         undo.pop_all()
+        if sgw.charging is not None:
+            sgw.charging.connected(connection, request, answer)
         sgw.s11.respond(
             received,
             replace(

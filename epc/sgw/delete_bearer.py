@@ -9,6 +9,7 @@ from epc.node.gtpc import answering
 from epc.peer.gtpc import RequestReceived
 from epc.procedure import procedure, step
 from epc.sgw.context import PdnConnection
+from epc.wire.cdr import CauseForRecClosing
 from epc.wire.gtpv2 import CauseValue, DeleteBearerRequest, DeleteBearerResponse
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ async def delete_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
         step(10, "answer")
         if answer.cause.is_accepted or answer.cause.value == CauseValue.CONTEXT_NOT_FOUND:
             if request.linked_ebi is not None:
-                sgw.remove(connection)
+                sgw.remove(connection, cause=CauseForRecClosing.NORMAL_RELEASE)
             else:
                 for ebi in request.ebis:
                     sgw.remove_bearer(connection, ebi)

@@ -9,6 +9,7 @@ from epc.peer.gtpc import RequestReceived
 from epc.peer.timer import TimerExpired
 from epc.procedure import procedure, step
 from epc.sgw.context import PdnConnection, UeContext
+from epc.wire.cdr import CauseForRecClosing
 from epc.wire.errors import WireError
 from epc.wire.gtpv2 import (
     Cause,
@@ -36,7 +37,7 @@ async def delete_session(sgw: Sgw, ue: UeContext, received: RequestReceived) -> 
                 step(2, "pgw")
                 answer = await _end_at_pgw(sgw, connection, request)
                 pco = answer.pco if answer is not None else None
-            sgw.remove(connection)
+            sgw.remove(connection, cause=CauseForRecClosing.NORMAL_RELEASE)
         sgw.s11.respond(received, DeleteSessionResponse(cause=Cause(value=CauseValue.REQUEST_ACCEPTED), pco=pco), mme_teid)
 
 

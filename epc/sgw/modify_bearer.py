@@ -44,6 +44,10 @@ async def modify_bearer(sgw: Sgw, ue: UeContext, received: RequestReceived) -> N
             for connection in _connections(ue, request):
                 await _tell_pgw(sgw, connection, request)
 
+        if sgw.charging is not None:
+            for connection in _connections(ue, request):
+                sgw.charging.changed(connection, request)
+
         # 10 downlink tunnels
         step(10, "tunnels")
         results: list[BearerContextModified] = []

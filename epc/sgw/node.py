@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, GtpuPort, UserPlane
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
 from epc.dataplane.socket_backend import SocketForwarder
-from epc.node import Node, TunnelEnd, View
+from epc.node import Command, Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, gtp_paths
@@ -27,12 +28,14 @@ from epc.sgw.delete_session import delete_session
 from epc.sgw.downlink_data_notification import downlink_data_notification, downlink_data_notification_failure
 from epc.sgw.error_indication import enodeb_lost_tunnel, pgw_lost_tunnel
 from epc.sgw.modify_bearer import modify_bearer
+from epc.sgw.offline_charging import SgwCharging
 from epc.sgw.release_access_bearers import release_access_bearers
 from epc.sgw.restoration import end_at_pgw, mme_restarted, pgw_restarted
 from epc.sgw.update_bearer import update_bearer
 from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address
 from epc.wire import gtpv2
+from epc.wire.cdr import CauseForRecClosing
 from epc.wire.gtpv2 import CauseValue, OffendingIe
 
 _FROM_MME = table(
@@ -53,6 +56,7 @@ class Sgw(Node[SgwConfig]):
     s5: GtpcEndpoint            # the same endpoint as ``s11`` where both interfaces have one address
     forwarder: UserPlane
     sx: PfcpForwarder | None = None         # the same, where it is an SGW-U on the other side of Sxa
+    charging: SgwCharging | None = None     # offline; None: no records
 
     async def start(self) -> None:
         config = self.config
@@ -62,6 +66,9 @@ class Sgw(Node[SgwConfig]):
         self.control_teids: TeidTable[UeContext | PdnConnection] = TeidTable(self.entropy.getrandbits(32))
         self.connections: dict[int, PdnConnection] = {}                         # by the forwarder's session id
         self._last_session_id = 0
+        if config.offline_charging is not None:
+            self.charging = SgwCharging(self, config.offline_charging)
+            self.charging.function.start()
         counter = restart_counter(self)
         self.s11 = GtpcEndpoint(
             self.transport, config.s11.address, interface="S11", restart_counter=counter, on_request=self._on_s11, on_event=self._on_path_event,
@@ -93,6 +100,8 @@ class Sgw(Node[SgwConfig]):
 
     async def stop(self) -> None:
         await self.runner.stop()
+        if self.charging is not None:
+            self.charging.function.stop()
         await self.s11.close()
         if self.s5 is not self.s11:
             await self.s5.close()
@@ -146,11 +155,18 @@ class Sgw(Node[SgwConfig]):
         except RuleError as error:
             raise Reject(CauseValue.NO_RESOURCES_AVAILABLE, str(error)) from error
 
-    def remove(self, connection: PdnConnection, *, keep_ue: bool = False) -> None:
-        """Everything of an established PDN connection goes, here; peers are not told. A UE without any goes too, unless it is kept."""
+    def remove(
+        self, connection: PdnConnection, *, keep_ue: bool = False, cause: CauseForRecClosing = CauseForRecClosing.ABNORMAL_RELEASE
+    ) -> None:
+        """Everything of an established PDN connection goes, here; peers are not told. A UE without any goes too, unless it is kept.
+
+        ``cause`` is what the charging records close with.
+        """
         if self.connections.pop(connection.session_id, None) is None:
             return
-        self.forwarder.remove(connection.session_id)
+        usage = self.forwarder.remove(connection.session_id)
+        if self.charging is not None:
+            self.charging.disconnected(connection, cause, usage)
         self.control_teids.release(connection.s5c_sgw_teid)
         ue = connection.ue
         if ue.connections.get(connection.linked_ebi) is connection:
@@ -163,7 +179,11 @@ class Sgw(Node[SgwConfig]):
         """A dedicated bearer goes."""
         bearer = connection.bearers.pop(ebi, None) if self.is_established(connection) else None
         if bearer is not None:
-            self.forwarder.modify(connection.session_id, user_plane.removed_bearer(bearer))
+            remove = partial(self.forwarder.modify, connection.session_id, user_plane.removed_bearer(bearer))
+            if self.charging is not None:
+                self.charging.bearer_removed(connection, bearer, remove)
+            else:
+                remove()
 
     def abandon_bearer(self, connection: PdnConnection, bearer: Bearer) -> None:
         """A dedicated bearer that was being set up, unless it stands by now."""
@@ -278,6 +298,11 @@ class Sgw(Node[SgwConfig]):
                 lost: Procedure = enodeb_lost_tunnel if user_plane.is_downlink(event.far_id) else pgw_lost_tunnel
                 self.runner.start(lost, self, connection, bearer.ebi)
 
+        elif isinstance(event, UsageReport) and self.charging is not None and event.trigger is UsageTrigger.VOLUME_THRESHOLD:
+            connection = self.connections.get(event.session_id)
+            if connection is not None:
+                self.charging.threshold_reached(connection, event.urr_id)
+
     def _notify_mme(self, connection: PdnConnection, ebi: int) -> None:
         if not connection.ue.is_paging:
             connection.ue.is_paging = True
@@ -320,7 +345,16 @@ class Sgw(Node[SgwConfig]):
             yield from pfcp_peers("Sxa", self.sx.endpoint)
 
     def views(self) -> Mapping[str, View]:
-        return {"sessions": self._show_sessions, "paths": self._show_paths, "userplane": self._show_user_plane}
+        return {"sessions": self._show_sessions, "paths": self._show_paths, "userplane": self._show_user_plane,
+                **({"charging": self.charging.function.show} if self.charging is not None else {})}
+
+    def commands(self) -> Mapping[str, Command]:
+        return {} if self.charging is None else {"close_records": self._close_records}
+
+    async def _close_records(self) -> object:
+        """Management intervention: end every open charging data record, and close the files."""
+        assert self.charging is not None
+        return self.charging.function.close_records()
 
     def _show_sessions(self) -> object:
         return [

@@ -32,4 +32,6 @@ async def update_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
             bearer = connection.bearers.get(context.ebi)
             if bearer is not None and context.ebi in accepted and context.bearer_qos is not None:
                 bearer.qos = context.bearer_qos
+        if sgw.charging is not None:
+            sgw.charging.changed(connection)
         sgw.s5.respond(received, replace(answer, recovery=None, mme_fq_csid=None, unknown=()), connection.s5c_pgw_teid)

@@ -1,6 +1,6 @@
 """A PDN connection as rules for the forwarder: two a bearer, tunnel to tunnel.
 
-The uplink rules of the bearer with number n are 2n, the downlink rules 2n + 1.
+The uplink rules of the bearer with number n are 2n, the downlink rules 2n + 1. URR 1 is the whole PDN connection's, URR n (from 5) bearer n's.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ def session_rules(connection: PdnConnection) -> Session:
     for bearer in connection.bearers.values():
         pdrs += bearer_pdrs(bearer)
         fars += (uplink_far(bearer), downlink_far(bearer))
-    return Session(id=connection.session_id, pdrs=tuple(pdrs), fars=tuple(fars), urrs=(_ALL_TRAFFIC,))
+    urrs = [_ALL_TRAFFIC, *[bearer.meter for bearer in connection.bearers.values() if bearer.meter is not None]]
+    return Session(id=connection.session_id, pdrs=tuple(pdrs), fars=tuple(fars), urrs=tuple(urrs))
 
 
 def bearer_pdrs(bearer: Bearer) -> tuple[Pdr, Pdr]:
     up, down = 2 * bearer.number, 2 * bearer.number + 1
+    urr_ids = (_ALL_TRAFFIC.id,) if bearer.meter is None else (_ALL_TRAFFIC.id, bearer.meter.id)
     return (
-        Pdr(id=up, source_interface=Interface.ACCESS, local_f_teid=bearer.s1u_sgw, far_id=up, urr_ids=(1,)),
-        Pdr(id=down, source_interface=Interface.CORE, local_f_teid=bearer.s5u_sgw, far_id=down, urr_ids=(1,)),
+        Pdr(id=up, source_interface=Interface.ACCESS, local_f_teid=bearer.s1u_sgw, far_id=up, urr_ids=urr_ids),
+        Pdr(id=down, source_interface=Interface.CORE, local_f_teid=bearer.s5u_sgw, far_id=down, urr_ids=urr_ids),
     )
 
 
@@ -50,7 +52,7 @@ def downlink_discarded(bearer: Bearer) -> SessionChange:
 
 def uplink_of(bearer: Bearer) -> SessionChange:
     """Only what the UE sends, for a bearer whose eNodeB's end is not known yet."""
-    return SessionChange(pdrs=bearer_pdrs(bearer)[:1], fars=(uplink_far(bearer),))
+    return SessionChange(pdrs=bearer_pdrs(bearer)[:1], fars=(uplink_far(bearer),), urrs=() if bearer.meter is None else (bearer.meter,))
 
 
 def downlink_of(bearer: Bearer) -> SessionChange:
@@ -60,12 +62,16 @@ def downlink_of(bearer: Bearer) -> SessionChange:
 
 def removed_bearer(bearer: Bearer) -> SessionChange:
     up, down = 2 * bearer.number, 2 * bearer.number + 1
-    return SessionChange(remove_pdrs=(up, down), remove_fars=(up, down))
+    return SessionChange(remove_pdrs=(up, down), remove_fars=(up, down), remove_urrs=_meters(bearer))
 
 
 def abandoned_bearer(bearer: Bearer) -> SessionChange:
     """One that has never had more than :func:`uplink_of`."""
-    return SessionChange(remove_pdrs=(2 * bearer.number,), remove_fars=(2 * bearer.number,))
+    return SessionChange(remove_pdrs=(2 * bearer.number,), remove_fars=(2 * bearer.number,), remove_urrs=_meters(bearer))
+
+
+def _meters(bearer: Bearer) -> tuple[int, ...]:
+    return () if bearer.meter is None else (bearer.meter.id,)
 
 
 def number_of(far_id: int) -> int:

@@ -28,6 +28,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "tariff": {"home_plmns": ["00101"], "rates": [
             {"name": "roaming", "where": "roaming", "price_per_mb": "0.50"}, {"name": "home", "price_per_mb": "0.01"}]},
     },
+    "dns": {
+        "kind": "dns", "name": "dns", "listen": [{"host": "127.0.0.53"}], "forward": [{"servers": [{"host": "127.0.1.53"}]}],
+        "zones": [{
+            "name": "epc.mnc001.mcc001.3gppnetwork.org",
+            "records": 'internet.apn NAPTR 10 10 a x-3gpp-pgw:x-s5-gtp "" pgw1.node\npgw1.node A 127.0.0.13'}],
+    },
     "dra": {
         "kind": "dra", "name": "dra", "origin_host": "dra.epc.mnc001.mcc001.3gppnetwork.org", "origin_realm": "epc.mnc001.mcc001.3gppnetwork.org",
         "diameter": {"listen": [{"host": "127.0.0.18"}], "peers": [{"host": "127.0.0.11"}]},

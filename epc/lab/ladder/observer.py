@@ -11,6 +11,7 @@ from epc.lab.ladder.event import LadderEvent, Rung, TunnelSighting
 from epc.lab.ladder.fields import message_name, spaced, tree_of
 from epc.lab.ladder.lifelines import Lifelines, NodePlace
 from epc.lab.ladder.steps import AttachFilter
+from epc.transport import dns
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
 from epc.transport.pfcp import PFCP_PORT
 from epc.wire import diameter, gtpu, gtpv2, nas, pfcp, s1ap
@@ -82,7 +83,9 @@ class LadderObserver:
         if self._start is None:
             self._start = packet.time
         try:
-            if packet.carrier is Carrier.SCTP:
+            if packet.interface == "DNS":
+                self._dns(packet)
+            elif packet.carrier is Carrier.SCTP:
                 self._s1ap(packet)
             elif packet.carrier is Carrier.TCP:
                 self._diameter(packet)
@@ -168,6 +171,13 @@ class LadderObserver:
         header = [("seid", f"0x{decoded.seid:016x}" if decoded.seid is not None else "none"), ("sequence", str(decoded.sequence))]
         self._add(packet, name=message_name(message), classes=(type(message).__name__,), rung=self._rung(packet), detail=detail,
                   trees=[("PFCP header", header), (message_name(message), tree_of(message))])
+
+    def _dns(self, packet: TappedPacket) -> None:
+        message = dns.parse(packet.payload if packet.carrier is Carrier.UDP else packet.payload[2:])
+        name, detail = dns.describe(message)
+        self._add(packet, name=name, classes=("DnsMessage",), rung=self._rung(packet), detail=detail,
+                  trees=[(name, [(line.split(maxsplit=1)[0] if line.startswith(";") else str(i), line) for i, line in enumerate(
+                      str(message).splitlines())])])
 
     def _diameter(self, packet: TappedPacket) -> None:
         key = (packet.source, packet.destination)
