@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from epc.dataplane.hosts import EVERYWHERE, HostKind, Hosts, InProcessHosts, open_hosts
 from epc.dataplane.ip_endpoint import UDP_ECHO_PORT, UE_MTU_OCTETS, IpHost, udp_exchange
+from epc.dataplane.namespace_host import NamespaceHost
 from epc.node import Command, Section, View
 from epc.node.config import PlmnDigits
 from epc.wire import nas
@@ -19,6 +20,8 @@ from ran.enb import Enb, EnbConfig
 from ran.enb.radio import Cell
 from ran.phone import Phone
 from ran.ue import ProcedureRunning, Result, Ue, UeConfig
+
+A_FEW = 8
 
 
 class StoredGuti(Section):
@@ -32,6 +35,9 @@ class StoredGuti(Section):
 
 class PhoneConfig(UeConfig):
     cell_id: int | None = Field(default=None, description="the cell on which it camps; default: the first")
+    host: Literal["none", "namespace", "in_process", "auto"] | None = Field(
+        default=None, description="where its programs run; default: as phone_hosts says for the eNodeB's first 8 phones, in_process for "
+                                  "more; none: no IP stack; namespace: made at the attach already, otherwise hosts are made when first used")
     guti: StoredGuti | None = Field(default=None, description="left from an earlier registration; an MME that does not know it asks for the IMSI")
 
 
@@ -60,7 +66,8 @@ class Station(Enb):
     phones: dict[str, Phone]
 
     async def start(self) -> None:
-        self._hosts: Hosts = InProcessHosts() if self.config.phone_hosts == "in_process" else _HostsOnDemand(HostKind(self.config.phone_hosts))
+        self._hosts: dict[str, Hosts] = {
+            "in_process": InProcessHosts(), "namespace": _HostsOnDemand(HostKind.NAMESPACE), "auto": _HostsOnDemand(HostKind.AUTO)}
         self.phones = {}
         await super().start()
         self.metrics.gauge("registered_ues", "Phones in EMM-REGISTERED", lambda: sum(phone.ue.registered for phone in self.phones.values()))
@@ -70,13 +77,19 @@ class Station(Enb):
                     ue.guti = nas.Guti(
                         plmn=Plmn(entry.guti.plmn), mme_group_id=entry.guti.mme_group_id, mme_code=entry.guti.mme_code, m_tmsi=entry.guti.m_tmsi)
                 ue.camp_on(self._cell_of(entry))
-                self.phones[ue.sim.imsi] = Phone(ue, self._hosts)
+                self.phones[ue.sim.imsi] = Phone(ue, self._hosts_for(entry), is_ready_to_use=entry.host == "namespace")
 
     async def stop(self) -> None:
         for phone in self.phones.values():
             await phone.close()
         await super().stop()
-        await self._hosts.close()
+        for hosts in self._hosts.values():
+            await hosts.close()
+
+    def _hosts_for(self, entry: PhoneConfig) -> Hosts | None:
+        """The first phones may get a namespace when somebody wants to run programs; not the thousands that a benchmark attaches."""
+        kind = entry.host or (self.config.phone_hosts if len(self.phones) < A_FEW else "in_process")
+        return None if kind == "none" else self._hosts[kind]
 
     def _cell_of(self, entry: PhoneConfig) -> Cell:
         identifiers = [cell.cell_id for cell in self.config.cells]
@@ -89,11 +102,12 @@ class Station(Enb):
             raise LookupError(f"no phone with IMSI {imsi}") from None
 
     def views(self) -> Mapping[str, View]:
-        return {**super().views(), "phones": lambda: [phone.ue.describe() for phone in self.phones.values()]}
+        return {**super().views(), "phones": lambda: [{**phone.ue.describe(), "host": phone.host_kind} for phone in self.phones.values()]}
 
     def commands(self) -> Mapping[str, Command]:
         return {
             **super().commands(), "attach": self._attach, "detach": self._detach, "ping": self._ping, "udp": self._udp, "idle": self._idle,
+            "host": self._host,
         }
 
     async def _attach(self, imsi: str, apn: str = "") -> object:
@@ -117,6 +131,16 @@ class Station(Enb):
         except TimeoutError:
             raise LookupError(f"no answer from {destination}:{port}") from None
         return {"answer": answer.decode(errors="replace")}
+
+    async def _host(self, imsi: str) -> object:
+        """Where the phone's programs run, made if need be: for ``epclab ue exec``."""
+        phone = self.phone(imsi)
+        host = await phone.host()
+        namespace = host.namespace if isinstance(host, NamespaceHost) else None
+        return {
+            "imsi": imsi, "ip": str(host.address.ip), "dns": [str(server) for server in phone.ue.dns_servers], "lives_in": phone.lives_in,
+            "namespace": "" if namespace is None else namespace.path, "keeper_pid": 0 if namespace is None else namespace.keeper_pid,
+        }
 
     async def _idle(self, imsi: str) -> object:
         """Release the radio connection, as after a while without traffic."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import urllib.error
-import urllib.request
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
-from epc.lab.processes import read_state
+from epc.lab.running import read_state
 
 DEFAULT_DIRECTORY = Path("out/lab")
+ANSWER_WITHIN_S = 60
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -31,7 +32,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 def run(options: argparse.Namespace) -> int:
     enter_namespace(options.node, options.dir)
-    base = _admin_of(options.node, options.dir)
+    base = admin_of(options.node, options.dir)
     if base is None:
         return 2
     status, known = call(f"{base}/state")
@@ -72,7 +73,8 @@ def enter_namespace(node: str, directory: Path) -> None:
         os.execvp("nsenter", ["nsenter", "-t", str(pid), *user, "-n", "--", sys.executable, "-m", "epc.cli", *sys.argv[1:]])
 
 
-def _admin_of(node: str, directory: Path) -> str | None:
+def admin_of(node: str, directory: Path) -> str | None:
+    """The URL of a node's admin API, or a word to the user."""
     running = read_state(directory)
     if node in running:
         return f"http://{running[node].admin}"
@@ -88,17 +90,21 @@ def _admin_of(node: str, directory: Path) -> str | None:
 
 
 def call(url: str, body: bytes | None = None) -> tuple[int, Any]:
+    """GET, or POST ``body``: the HTTP status and the answer; status 0 when nobody answers there."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.netloc, timeout=ANSWER_WITHIN_S)
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=60) as answer:
-            return answer.status, orjson.loads(answer.read())
-    except urllib.error.HTTPError as error:
-        text = error.read()
-        try:
-            return error.code, orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return error.code, {"error": f"{url}: {error.code} {error.reason}"}
+        connection.request("GET" if body is None else "POST", parts.path, body)
+        answer = connection.getresponse()
+        text = answer.read()
     except OSError as error:
-        return 0, {"error": f"{url}: {getattr(error, 'reason', error)}"}
+        return 0, {"error": f"{url}: {error}"}
+    finally:
+        connection.close()
+    try:
+        return answer.status, orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return answer.status, {"error": f"{url}: {answer.status} {answer.reason}"}
 
 
 def render(data: Any, *, as_json: bool = False) -> str:

@@ -10,13 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from epc.cli.ctl import DEFAULT_DIRECTORY, call, enter_namespace, render
-from epc.lab.invariants import Held, check_nothing_left, check_tunnels
-from epc.lab.processes import Processes, StartFailed, read_state, runs_epclab, topology_launches
-from epc.lab.topology import load_topology
-from epc.node import TunnelEnd
-from epc.node.config_file import read_yaml
+from epc.lab.running import read_state, runs_epclab
+
+if TYPE_CHECKING:
+    from epc.lab.processes import Processes
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,9 +42,13 @@ def run_up(options: argparse.Namespace) -> int:
     if read_state(options.dir):
         print(f"epclab: a lab already runs from {options.dir}; stop it with `epclab lab down`, or give another --dir", file=sys.stderr)
         return 1
-    data, _ = read_yaml(options.file)
     if options.detach:
         return _detach(options)
+    from epc.lab.processes import Processes, topology_launches
+    from epc.lab.topology import load_topology
+    from epc.node.config_file import read_yaml
+
+    data, _ = read_yaml(options.file)
     if "services" in data:
         from epc.lab.compose import load_compose
         from epc.lab.containers import Containers, enter_private_namespaces
@@ -59,6 +63,8 @@ def run_up(options: argparse.Namespace) -> int:
 
 
 async def _watch(processes: Processes, patience_s: float) -> int:
+    from epc.lab.processes import StartFailed
+
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for signum in (signal.SIGINT, signal.SIGTERM):
@@ -104,7 +110,7 @@ def _detach(options: argparse.Namespace) -> int:
             return 0
         time.sleep(0.05)
     print((options.dir / "lab.log").read_text(errors="replace"), file=sys.stderr, end="")
-    return 1
+    return child.returncode or 1
 
 
 def run_status(options: argparse.Namespace) -> int:
@@ -122,6 +128,9 @@ def run_check(options: argparse.Namespace) -> int:
         print(f"epclab: no lab runs from {options.dir}", file=sys.stderr)
         return 2
     enter_namespace(next(iter(running)), options.dir)
+    from epc.lab.invariants import Held, check_nothing_left, check_tunnels
+    from epc.node import TunnelEnd
+
     held = []
     for node in running.values():
         status, ends = call(f"http://{node.admin}/state/tunnels")

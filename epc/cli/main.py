@@ -6,13 +6,13 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 NODE = "epc.cli.node"
 COMMANDS = {
     "run": ("epc.cli.run", "run a scenario: all nodes in this process"),
     "lab": ("epc.cli.lab", "start the nodes of a topology or compose file as processes"),
     "ctl": ("epc.cli.ctl", "look into a running node, or tell it to do something"),
+    "ue": ("epc.cli.ue", "the phones of a running lab: list them, run programs as one of them"),
     "mme": (NODE, "run an MME"),
     "hss": (NODE, "run an HSS"),
     "sgw": (NODE, "run an SGW"),
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of ``epclab``. Exit status 0: done; 1: it failed; 2: wrong usage or configuration."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="epclab", description="An LTE network, both ends: eNodeB and UE, MME, HSS, SGW, PGW, PCRF.")
-    parser.add_argument("--version", action="version", version=f"epclab {_version()}")
+    parser.add_argument("--version", action="version", version=f"epclab {_version()}" if "--version" in arguments else "")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
     for name, (module, help_text) in COMMANDS.items():
@@ -46,21 +46,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             importlib.import_module(module).register(commands)
     options = parser.parse_args(arguments)
-    from epc.node.config_file import ConfigError
-
     try:
         return int(options.run(options) or 0)
-    except ConfigError as error:
-        for problem in error.problems:
-            print(f"epclab: {problem}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return 0
+    except Exception as error:
+        config_file = sys.modules.get("epc.node.config_file")       # loading it takes longer than most commands
+        if config_file is None or not isinstance(error, config_file.ConfigError):
+            raise
+        for problem in error.problems:
+            print(f"epclab: {problem}", file=sys.stderr)
+        return 2
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("epclab")
     except PackageNotFoundError:

@@ -128,6 +128,8 @@ class BpfForwarder(SocketForwarder):
         fast, former = FastSession(), self._fast.former(installed.session.id)
         if former is not None:
             fast.credits.update(former.credits)
+        if installed.recognizer is not None:
+            return fast             # it has to see every packet
         fars = {far.id: far for far in installed.session.fars}
         chains: dict[Entry, list[Pdr]] = {}
         for pdr in sorted(installed.session.pdrs, key=precedence_of):
@@ -224,6 +226,8 @@ class BpfForwarder(SocketForwarder):
             return Action.DISCARD, _FAR_DROP, 0, 0
         if ApplyAction.BUFFER in far.apply_action:
             return self._hold(far, installed, fast)
+        if pdr.id in installed.rare:
+            return Action.TO_USER_SPACE, 0, 0, 0
         tunnel = far.outer_header_creation
         next_hop: int | None = None
         if tunnel is None:

@@ -75,6 +75,18 @@ def flow_of(octets: bytes, start: int, *, uplink: bool) -> Flow | None:
     return Flow(version, int.from_bytes(source), protocol, source_port, destination_port)
 
 
+def transport_of(octets: bytes, start: int) -> int:
+    """Where the upper-layer header begins; -1 in a later fragment, and in what is no IP packet."""
+    rest = len(octets) - start
+    version = octets[start] >> 4 if rest else 0
+    if version == 4 and rest >= 20:
+        return -1 if octets[start + 6] & 0x1F or octets[start + 7] else start + (octets[start] & 15) * 4
+    if version == 6 and rest >= 40:
+        _, transport, first_fragment = _ipv6_transport(octets, start)
+        return transport if first_fragment else -1
+    return -1
+
+
 def _ipv6_transport(octets: bytes, start: int) -> tuple[int, int, bool]:
     """Upper-layer protocol, where it begins, and whether ports are to be found there (RFC 8200 clause 4)."""
     protocol, at, first_fragment = octets[start + 6], start + 40, True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping  # noqa: F401
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage  # noqa: F401
+from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage
 
 
 class DropReason(Enum):
@@ -137,6 +137,12 @@ class UserPlane(Protocol):
 
     def allocate_f_teid(self, interface: Interface) -> FTeid:
         """A tunnel end of ours on that side that is not in use (CHOOSE, TS 29.244 clause 5.5). Nothing to give back."""
+
+    def provision(self, applications: Iterable[Application]) -> None:
+        """The applications that PDRs may name: these, and no others (PFD management, TS 29.244 clause 6.2.5).
+
+        One that a PDR names and that is not provisioned has no flows. Flows that are known already are looked at anew.
+        """
 
     def install(self, session: Session) -> None:
         """Raises :class:`RuleError` and changes nothing when the rules cannot hold."""

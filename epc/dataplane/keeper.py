@@ -268,6 +268,20 @@ def write_if_possible(path: str, text: str) -> None:
         pass
 
 
+def become_host(keeper_pid: int, path: str, name_servers: list[str]) -> None:
+    """Move this process, which must have one thread, into a namespace that another process keeps; the keeper's user namespace first."""
+    user, network = os.open(f"/proc/{keeper_pid}/ns/user", os.O_RDONLY), os.open(path, os.O_RDONLY)
+    try:
+        if os.readlink(f"/proc/{keeper_pid}/ns/user") != os.readlink("/proc/self/ns/user"):
+            check(libc.setns(user, CLONE_NEWUSER), "setns(NEWUSER)")
+        check(libc.setns(network, CLONE_NEWNET), "setns(NEWNET)")
+    finally:
+        os.close(user)
+        os.close(network)
+    if name_servers:
+        use_name_servers(name_servers)
+
+
 def use_name_servers(servers: list[str]) -> None:
     """Give this process a view of the file system in which /etc/resolv.conf names these servers, and host names go to them."""
     unshare(CLONE_NEWNS, "unshare(NEWNS)")

@@ -119,6 +119,11 @@ class Namespace:
         self._keeper = keeper
         self._is_open = True
 
+    @property
+    def keeper_pid(self) -> int:
+        """The process that keeps it; also in the user namespace to which it belongs."""
+        return self._keeper.pid
+
     async def open_tun(
         self, device: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = (), mtu_octets: int = UE_MTU_OCTETS,
     ) -> int:

@@ -15,7 +15,7 @@ from ipaddress import ip_address
 
 from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, Statistics, UsageReport, UsageTrigger
 from epc.dataplane.pfcp_rules import InexpressibleChange, changed, establishment, far_with_tunnel, modification, tunnel_of
-from epc.dataplane.rules import FTeid, Interface, RuleError, Session, SessionChange, Usage
+from epc.dataplane.rules import Application, FTeid, Interface, RuleError, Session, SessionChange, Usage
 from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
 from epc.peer.timer import TimerExpired
 from epc.transport.exchange import MessageObserver
@@ -132,6 +132,10 @@ class PfcpForwarder:
                 ours = 0xFFFFFFFF >> resource.teid_range_bits
                 return ours, resource.teid_range << 24 & ~ours
         return 0xFFFFFFFF, 0
+
+    def provision(self, applications: Iterable[Application]) -> None:
+        if list(applications):
+            raise RuleError("the user-plane function is not told about applications")
 
     def install(self, session: Session) -> None:
         if session.id in self._sessions:

@@ -18,20 +18,42 @@ from ipaddress import ip_address
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
+from epc.dataplane.application import Catalogue, Recognizer
 from epc.dataplane.flow import compile_filter
 from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid, UsageReport, UsageTrigger
-from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Gate, Interface, Pdr, Qer, RuleError, Session, SessionChange, Urr, Usage
+from epc.dataplane.redirection import Portal
+from epc.dataplane.rules import (
+    GTPU_PORT,
+    Application,
+    ApplyAction,
+    Duplicate,
+    Far,
+    FTeid,
+    Gate,
+    Interface,
+    Pdr,
+    Qer,
+    RuleError,
+    Session,
+    SessionChange,
+    Urr,
+    Usage,
+)
 from epc.dataplane.socket_rules import (
     ANY_ADDRESS,
     PLAIN_G_PDU,
+    ApplicationSelector,
     Attachment,
     Buffer,
+    Copy,
     Counter,
     Discard,
     Enforce,
+    FromPortal,
     Guard,
     Hold,
     Meter,
+    Redirect,
     Rule,
     RuleTable,
     Selector,
@@ -165,7 +187,10 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 class Installed:
     """A session and what it was compiled to."""
 
-    __slots__ = ("attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "rates", "retired", "session")
+    __slots__ = (
+        "attachments", "buffers", "counters", "entries", "exits", "measurements", "meters", "portals", "rare", "rates", "recognizer",
+        "retired", "session", "uncharged",
+    )
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -177,6 +202,10 @@ class Installed:
         self.meters: dict[tuple[int, bool], Meter] = {}         # by QER, and whether uplink
         self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
         self.measurements: dict[int, Measurement] = {}  # by URR, of those that do more than count
+        self.recognizer: Recognizer | None = None       # if a rule names an application
+        self.portals: dict[str, Portal] = {}            # by URL
+        self.uncharged: dict[Interface, Counter] = {}   # what passes to and from portals
+        self.rare: frozenset[int] = frozenset()         # PDRs whose packets only this process can treat
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -197,6 +226,8 @@ class SocketForwarder:
         self._sessions: dict[int, Installed] = {}
         self._far_ends: dict[tuple[bytes, int], tuple[int, int]] = {}      # (address, TEID) of the peer -> (session, FAR)
         self._shared_meters: WeakValueDictionary[tuple[int, bool], Meter] = WeakValueDictionary()      # by correlation id, and whether uplink
+        self._catalogue = Catalogue()
+        self._secret = secrets.token_bytes(16)
         self._drops = dict.fromkeys(DropReason, 0)
         self._retired = Usage()
         self._echo_sequence = 0
@@ -246,8 +277,7 @@ class SocketForwarder:
         for attachment in self._attachments.values():
             attachment.disconnect()
         for installed in self._sessions.values():
-            for measurement in installed.measurements.values():
-                measurement.end()
+            _stop(installed)
         for waiting in self._echoes.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionAbortedError("the forwarder was closed"))
@@ -260,6 +290,12 @@ class SocketForwarder:
             port.next_teid = port.next_teid % 0xFFFFFFFF + 1
         teid, port.next_teid = port.next_teid, port.next_teid + 1
         return FTeid(teid=teid, address=port.address)
+
+    def provision(self, applications: Iterable[Application]) -> None:
+        self._catalogue.replace(applications)
+        for installed in self._sessions.values():
+            if installed.recognizer is not None:
+                installed.recognizer.want(_applications(installed.session))
 
     def install(self, session: Session) -> None:
         if session.id in self._sessions:
@@ -293,10 +329,11 @@ class SocketForwarder:
         usage = self.usage(session_id)
         self._leave(installed, keep=())
         del self._sessions[session_id]
-        for measurement in installed.measurements.values():
-            measurement.end()
+        _stop(installed)
         for pdr in installed.session.pdrs:
             self._retire(installed.counters[pdr.id], pdr.source_interface)
+        for source, counter in installed.uncharged.items():
+            self._retire(counter, source)
         for buffer in installed.buffers.values():
             self._drops[DropReason.BUFFER_DISCARDED] += len(buffer.waiting)
         return usage
@@ -323,9 +360,9 @@ class SocketForwarder:
         uplink, downlink = Counter(), Counter()
         buffered = 0
         for installed in self._sessions.values():
-            for pdr in installed.session.pdrs:
-                total = uplink if pdr.source_interface is Interface.ACCESS else downlink
-                counter = installed.counters[pdr.id]
+            counters = [(pdr.source_interface, installed.counters[pdr.id]) for pdr in installed.session.pdrs]
+            for source, counter in (*counters, *installed.uncharged.items()):
+                total = uplink if source is Interface.ACCESS else downlink
                 total.packets += counter.packets
                 total.octets += counter.octets
             buffered += sum(len(buffer.waiting) for buffer in installed.buffers.values())
@@ -394,6 +431,20 @@ class SocketForwarder:
         if usage is not None:
             self.on_event(UsageReport(session_id=session_id, urr_id=urr_id, trigger=trigger, usage=usage))
 
+    def _application_changed(self, session_id: int, application_id: str, started: bool) -> None:
+        self._loop.call_soon(self._report_application, session_id, application_id, started)     # the first packet is yet to be counted
+
+    def _report_application(self, session_id: int, application_id: str, started: bool) -> None:
+        installed = self._sessions.get(session_id)
+        if installed is None:
+            return
+        named = {urr_id for pdr in installed.session.pdrs if pdr.application_id == application_id for urr_id in pdr.urr_ids}
+        trigger = UsageTrigger.APPLICATION_START if started else UsageTrigger.APPLICATION_STOP
+        usage = self.usage(session_id)
+        for urr in installed.session.urrs:
+            if urr.application_events and urr.id in named:
+                self.on_event(UsageReport(session_id=session_id, urr_id=urr.id, trigger=trigger, usage=usage[urr.id], application_id=application_id))
+
     def _now_ns(self) -> int:
         return int(self._loop.time() * 1_000_000_000)
 
@@ -401,7 +452,9 @@ class SocketForwarder:
 
     def _compile(self, session: Session, old: Installed, changed_fars: frozenset[int], granted_urrs: frozenset[int]) -> Installed:
         new = Installed(session)
-        new.retired = old.retired
+        new.retired, new.uncharged = old.retired, old.uncharged
+        if any(pdr.application_id is not None for pdr in session.pdrs):
+            new.recognizer = old.recognizer or Recognizer(self._catalogue, self._loop, partial(self._application_changed, session.id))
         fars, qers, urrs = _by_id("FAR", session.fars), _by_id("QER", session.qers), _by_id("URR", session.urrs)
         former = {pdr.id: pdr for pdr in old.session.pdrs} if old.counters else {}
         starts: dict[Entry, list[tuple[Pdr, Rule]]] = {}
@@ -421,10 +474,7 @@ class SocketForwarder:
                         raise RuleError(f"PDR {pdr.id} names {name} {rule_id}, which does not exist")
             counter = old.counters[pdr.id] if _counts_the_same(former.get(pdr.id), pdr) else self._new_counter()
             new.counters[pdr.id] = counter
-            rule = new.exits[pdr.id] = self._exit(pdr, far_of_pdr, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
-            meters, measurements = self._limits(pdr, new)
-            if (meters or measurements) and isinstance(rule, (ToTunnel, ToLink)):
-                rule = new.exits[pdr.id] = Enforce(rule, self.drop, meters, measurements)
+            rule = new.exits[pdr.id] = self._whole_exit(pdr, far_of_pdr, qers, counter, new)
             if pdr.ue_ip_address is not None or (pdr.local_f_teid is not None and not self.is_intermediate):
                 rule = Guard(rule, self.drop, pdr.ue_ip_address, pdr.source_interface)
             for entry in self._entries(pdr, new):
@@ -432,22 +482,90 @@ class SocketForwarder:
         for entry, candidates in starts.items():
             if entry not in old.entries and entry[1] in entry[0].rules:
                 raise RuleError(f"PDR {candidates[0][0].id} of session {session.id} matches what another session's PDR matches")
-            new.entries[entry] = self._first_link(candidates)
+            new.entries[entry] = self._first_link(candidates, new.recognizer)
         return new
 
+    def _whole_exit(self, pdr: Pdr, far: Far, qers: Mapping[int, Qer], counter: Counter, new: Installed) -> Rule:
+        """An exit, and what stands before it."""
+        rule = self._exit(pdr, far, [qers[qer_id] for qer_id in pdr.qer_ids], counter, new)
+        if not isinstance(rule, (ToTunnel, ToLink)):
+            return rule
+        meters, measurements = self._limits(pdr, new)
+        if ApplyAction.DUPLICATE in far.apply_action:
+            rule = Copy(rule, tuple(self._copy(pdr, duplicate, new) for duplicate in far.duplicates))
+            new.rare |= {pdr.id}
+        if meters or measurements:
+            rule = Enforce(rule, self.drop, meters, measurements)
+        portal = self._portal(pdr, far, new)
+        if portal is None:
+            return rule
+        new.rare |= {pdr.id}
+        direct = self._direct(pdr, far, new)
+        if pdr.source_interface is Interface.ACCESS:
+            return Redirect(portal, direct, self._way_back(new), self.drop)
+        return FromPortal(portal, direct, rule if far.redirect_url is None else Discard(self.drop, DropReason.FAR_DROP))
+
+    def _copy(self, pdr: Pdr, duplicate: Duplicate, new: Installed) -> Rule:
+        """A copy is nobody's usage."""
+        if duplicate.outer_header_creation is not None:
+            return ToTunnel(Counter(), self._port(duplicate.destination_interface).send, duplicate.outer_header_creation)
+        return ToLink(Counter(), self._attachment(duplicate.network_instance, new), new.session.id, pdr.id)
+
+    def _portal(self, pdr: Pdr, far: Far, new: Installed) -> Portal | None:
+        """The one that the PDR's packets are redirected to; downlink also where they would share a quota with what is redirected uplink."""
+        if far.redirect_url is not None:
+            return new.portals[far.redirect_url]
+        if pdr.source_interface is Interface.CORE and new.portals:
+            redirected = {far.id: far.redirect_url for far in new.session.fars if far.redirect_url is not None}
+            for other in new.session.pdrs:
+                if other.source_interface is Interface.ACCESS and other.far_id in redirected and set(other.urr_ids) & set(pdr.urr_ids):
+                    return new.portals[redirected[other.far_id]]
+        return None
+
+    def _direct(self, pdr: Pdr, far: Far, new: Installed) -> Rule:
+        """The way on for what is not charged: within the rates, and past quotas."""
+        rule = self._forward(pdr, far, new.uncharged.setdefault(pdr.source_interface, Counter()), new)
+        meters, _ = self._limits(pdr, new)
+        return Enforce(rule, self.drop, meters, ()) if meters else rule
+
+    def _way_back(self, new: Installed) -> Rule:
+        """To the UE, for what is answered here."""
+        fars = {far.id: far for far in new.session.fars}
+        candidates = [
+            (tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), self._direct(pdr, fars[pdr.far_id], new))
+            for pdr in sorted(new.session.pdrs, key=precedence_of)
+            if pdr.source_interface is Interface.CORE and pdr.application_id is None and pdr.far_id in fars
+            and ApplyAction.FORWARD in fars[pdr.far_id].apply_action
+        ]
+        return Selector(tuple(candidates), self.drop, Interface.CORE)
+
     def _compile_far(self, far: Far, old: Installed, new: Installed, *, rearm: bool) -> None:
-        disposition = far.apply_action & ~ApplyAction.NOTIFY_CP
+        disposition = far.apply_action & ~(ApplyAction.NOTIFY_CP | ApplyAction.DUPLICATE)
         if disposition not in (ApplyAction.FORWARD, ApplyAction.DROP, ApplyAction.BUFFER):
             raise RuleError(f"FAR {far.id} must do exactly one of FORWARD, DROP and BUFFER")
+        if ApplyAction.DUPLICATE in far.apply_action and (disposition is not ApplyAction.FORWARD or not far.duplicates):
+            raise RuleError(f"FAR {far.id} duplicates what it forwards, and has to say where to")
+        if far.redirect_url is not None:
+            if disposition is not ApplyAction.FORWARD:
+                raise RuleError(f"FAR {far.id} redirects, so it has to say where to forward what leads there")
+            new.portals[far.redirect_url] = old.portals.get(far.redirect_url) or self._new_portal(far.redirect_url)
         if disposition is ApplyAction.BUFFER:
             buffer = old.buffers.get(far.id)
             new.buffers[far.id] = Buffer() if buffer is None else Buffer(buffer.waiting) if rearm else buffer
-        if far.outer_header_creation is not None:
-            packed(far.outer_header_creation.address)
-            if not 0 <= far.outer_header_creation.teid <= 0xFFFFFFFF:
-                raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
-            if far.destination_interface not in self._ports:
-                raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {far.destination_interface.name}")
+        ways: tuple[Far | Duplicate, ...] = (far, *far.duplicates)
+        for way in ways:
+            if way.outer_header_creation is not None:
+                packed(way.outer_header_creation.address)
+                if not 0 <= way.outer_header_creation.teid <= 0xFFFFFFFF:
+                    raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
+                if way.destination_interface not in self._ports:
+                    raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {way.destination_interface.name}")
+
+    def _new_portal(self, url: str) -> Portal:
+        try:
+            return Portal(url, self._secret, self._loop.time)
+        except WireError as error:
+            raise RuleError(str(error)) from error
 
     def _compile_qer(self, qer: Qer, old: Installed, new: Installed) -> None:
         for uplink, rate_bps in ((True, qer.uplink_mbr_bps), (False, qer.downlink_mbr_bps)):
@@ -497,6 +615,9 @@ class SocketForwarder:
         if ApplyAction.BUFFER in far.apply_action:
             notify = self._notify if ApplyAction.NOTIFY_CP in far.apply_action else None
             return Hold(new.buffers[far.id], self._buffer_packets, self.drop, notify, new.session.id, pdr.id, far.id)
+        return self._forward(pdr, far, counter, new)
+
+    def _forward(self, pdr: Pdr, far: Far, counter: Counter, new: Installed) -> ToTunnel | ToLink:
         if far.outer_header_creation is not None:
             return ToTunnel(counter, self._port(far.destination_interface).send, far.outer_header_creation)
         return ToLink(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)
@@ -522,8 +643,13 @@ class SocketForwarder:
         if ue.ipv6_prefix is not None:
             yield attachment, ue.ipv6_prefix.network_address.packed[:8]
 
-    def _first_link(self, candidates: list[tuple[Pdr, Rule]]) -> Rule:
+    def _first_link(self, candidates: list[tuple[Pdr, Rule]], recognizer: Recognizer | None) -> Rule:
         first_pdr, first_rule = candidates[0]
+        if recognizer is not None:
+            return ApplicationSelector(
+                tuple((tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), pdr.application_id, rule) for pdr, rule in candidates), self.drop,
+                first_pdr.source_interface, recognizer,
+            )
         if not first_pdr.sdf_filters:
             return first_rule       # takes everything: those of lower precedence never get a packet
         return Selector(
@@ -543,6 +669,10 @@ class SocketForwarder:
             meter.set_rate(rate_bps)
         new.rates.clear()
         self._begin_measurements(new, old)
+        if new.recognizer is not None:
+            new.recognizer.want(_applications(new.session))
+        elif old is not None and old.recognizer is not None:
+            old.recognizer.close()
         for (place, key), rule in new.entries.items():
             place.rules[key] = rule
         for far in new.session.fars:
@@ -630,6 +760,18 @@ class SocketForwarder:
 
 def _no_event(event: Event) -> None:
     """Until the node sets ``on_event``."""
+
+
+def _stop(installed: Installed) -> None:
+    """Its timers."""
+    for measurement in installed.measurements.values():
+        measurement.end()
+    if installed.recognizer is not None:
+        installed.recognizer.close()
+
+
+def _applications(session: Session) -> frozenset[str]:
+    return frozenset([pdr.application_id for pdr in session.pdrs if pdr.application_id is not None])
 
 
 def _ends_here(extension: gtpu.ExtensionHeader) -> bool:

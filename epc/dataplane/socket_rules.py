@@ -1,7 +1,7 @@
 """The socket back end's rules, compiled: each object does one thing to a packet and hands it on to the next, or out.
 
-A chain starts at a TEID or a UE address and has at most four links: ``Selector`` (several PDRs, or SDF filters), ``Guard`` (is this
-the UE's own packet?), ``Enforce`` (rates and quotas), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
+A chain starts at a TEID or a UE address and has at most four links: ``Selector`` (several PDRs, or SDF filters, or applications), ``Guard``
+(is this the UE's own packet?), ``Enforce`` (rates and quotas), and an exit: ``ToTunnel``, ``ToLink``, ``Hold`` or ``Discard``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from epc.dataplane.application import Recognizer
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
+from epc.dataplane.redirection import Portal
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
 from epc.dataplane.usage import Measurement
 from epc.transport.interface import Address
@@ -166,6 +168,84 @@ class ToLink:
 
     def end_marker(self) -> EndMarker | None:
         return EndMarker(session_id=self.session_id, pdr_id=self.pdr_id)
+
+
+class Copy:
+    """A copy of each packet goes other ways as well: what DUPLICATE asks for."""
+
+    __slots__ = ("copies", "following")
+
+    def __init__(self, following: Rule, copies: tuple[Rule, ...]) -> None:
+        self.following = following
+        self.copies = copies
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        for copy in self.copies:
+            copy.packet(message[start:])
+        self.following.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        for copy in self.copies:
+            copy.packet(packet)
+        self.following.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
+
+
+class Redirect:
+    """Web requests are answered with where to go instead; what leads there passes, and all else is dropped."""
+
+    __slots__ = ("direct", "drop", "portal", "reply")
+
+    def __init__(self, portal: Portal, direct: Rule, reply: Rule, drop: Drop) -> None:
+        self.portal = portal
+        self.direct = direct        # on, past quotas
+        self.reply = reply          # back to the UE
+        self.drop = drop
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        if self.portal.passes(message, start, uplink=True):
+            self.direct.gpdu(message, start)
+        else:
+            self._answer(message[start:])
+
+    def packet(self, packet: bytes) -> None:
+        if self.portal.passes(packet, 0, uplink=True):
+            self.direct.packet(packet)
+        else:
+            self._answer(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.direct.end_marker()
+
+    def _answer(self, packet: bytes) -> None:
+        if not self.portal.answers(packet):
+            self.drop(DropReason.FAR_DROP)
+            return
+        answer = self.portal.answer(packet)
+        if answer is not None:
+            self.reply.packet(answer)
+
+
+class FromPortal:
+    """Downlink of a session that is redirected: what comes from where it may go passes, whatever becomes of the rest."""
+
+    __slots__ = ("direct", "following", "portal")
+
+    def __init__(self, portal: Portal, direct: Rule, following: Rule) -> None:
+        self.portal = portal
+        self.direct = direct
+        self.following = following
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        (self.direct if self.portal.passes(message, start, uplink=False) else self.following).gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        (self.direct if self.portal.passes(packet, 0, uplink=False) else self.following).packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.following.end_marker()
 
 
 class Discard:
@@ -371,6 +451,51 @@ class Selector:
     def _select(self, octets: bytes, start: int) -> Rule | None:
         flow = flow_of(octets, start, uplink=self.uplink)
         for filters, rule in self.candidates:
+            if not filters:
+                return rule
+            if flow is not None:
+                for compiled in filters:
+                    if compiled.matches(flow):
+                        return rule
+        return None
+
+
+class ApplicationSelector:
+    """Likewise where rules name applications: the session's recogniser sees every packet, and says which ones it belongs to."""
+
+    __slots__ = ("candidates", "drop", "recognizer", "uplink")
+
+    def __init__(
+        self, candidates: tuple[tuple[tuple[CompiledFilter, ...], str | None, Rule], ...], drop: Drop, source: Interface, recognizer: Recognizer,
+    ) -> None:
+        self.candidates = candidates
+        self.drop = drop
+        self.recognizer = recognizer
+        self.uplink = source is Interface.ACCESS
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        rule = self._select(message, start)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.gpdu(message, start)
+
+    def packet(self, packet: bytes) -> None:
+        rule = self._select(packet, 0)
+        if rule is None:
+            self.drop(DropReason.NO_MATCHING_RULE)
+        else:
+            rule.packet(packet)
+
+    def end_marker(self) -> EndMarker | None:
+        return self.candidates[0][2].end_marker()
+
+    def _select(self, octets: bytes, start: int) -> Rule | None:
+        flow = flow_of(octets, start, uplink=self.uplink)
+        applications = frozenset[str]() if flow is None else self.recognizer.of_packet(octets, start, flow, uplink=self.uplink)
+        for filters, application, rule in self.candidates:
+            if application is not None and application not in applications:
+                continue
             if not filters:
                 return rule
             if flow is not None:

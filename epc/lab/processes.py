@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -17,29 +17,13 @@ import aiohttp
 import orjson
 import yaml
 
+from epc.lab.running import STATE_FILE, NodeProcess
 from epc.lab.topology import Topology
 from epc.transport.interface import Address
 
-STATE_FILE = "processes.json"
 EPCLAB = (sys.executable, "-m", "epc.cli")
 # util-linux; whoever starts the nodes may be killed, and then they shall not stay behind.
 ENDS_WITH_PARENT = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeProcess:
-    """What others need to find a running node."""
-
-    name: str
-    kind: str
-    pid: int
-    admin_host: str
-    admin_port: int
-    namespace_of: int = 0   # a process whose network namespace must be entered before the address means anything; 0: none
-
-    @property
-    def admin(self) -> Address:
-        return Address(self.admin_host, self.admin_port)
 
 
 class StartFailed(Exception):
@@ -154,21 +138,3 @@ class Processes:
         self._children.clear()
         self.running.clear()
         (self.directory / STATE_FILE).unlink(missing_ok=True)
-
-
-def read_state(directory: Path) -> Mapping[str, NodeProcess]:
-    """The nodes that ``epclab lab up`` runs from ``directory``; empty when it does not run."""
-    try:
-        state = orjson.loads((directory / STATE_FILE).read_bytes())
-    except (OSError, orjson.JSONDecodeError):
-        return {}
-    nodes = {each["name"]: NodeProcess(**each) for each in state["nodes"]}
-    return {name: node for name, node in nodes.items() if runs_epclab(node.pid)}
-
-
-def runs_epclab(pid: int) -> bool:
-    """Is the process one of ours and alive? Its number may have gone to another program, and one that has ended has no command line."""
-    try:
-        return b"epc.cli" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False

@@ -75,6 +75,20 @@ PlmnDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{5,6}$")]
 ImsiDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{6,15}$")]
 Seconds = Annotated[float, Field(gt=0)]
 
+_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit/s|bps)?")
+_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+
+
+def _bit_rate(value: object) -> object:
+    """``50M`` is 50 Mbit/s."""
+    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if isinstance(value, str) and match is None:
+        raise ValueError("a bit rate is a number with k, M or G")
+    return round(float(match[1]) * _FACTORS[match[2]]) if match else value
+
+
+BitRate = Annotated[int, BeforeValidator(_bit_rate), Field(ge=0, le=0xFFFFFFFF)]
+
 
 class Endpoint(Section):
     """Where a server listens or a peer is found."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from epc.peer.gtpc import RequestReceived
 from epc.pgw.context import PdnSession
+from epc.pgw.online_charging.triggers import reporting_action
 from epc.procedure import procedure
 from epc.wire.gtpv2 import Cause, CauseValue, ChangeNotificationRequest, ChangeNotificationResponse, ChangeReportingAction
 
@@ -18,6 +19,7 @@ async def change_notification(pgw: Pgw, session: PdnSession, received: RequestRe
     assert isinstance(received.message, ChangeNotificationRequest)
     pgw.relocated(session, session.whereabouts.updated(received.message))
     response = ChangeNotificationResponse(
-        cause=Cause(value=CauseValue.REQUEST_ACCEPTED), change_reporting_action=ChangeReportingAction.STOP_REPORTING
+        cause=Cause(value=CauseValue.REQUEST_ACCEPTED),
+        change_reporting_action=(None if session.gy is None else reporting_action(session.gy.armed)) or ChangeReportingAction.STOP_REPORTING
     )
     pgw.s5.respond(received, response, session.s5c_sgw_teid)

@@ -11,8 +11,12 @@ from epc.node.gtpc import GtpReject, answering
 from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
+from epc.pgw.bearer_binding import bind_to_standing_bearers
 from epc.pgw.context import Bearer, PdnSession, PolicySession, Whereabouts, remainder_of
-from epc.pgw.policy import Policy, bind
+from epc.pgw.online_charging import open_credit_session
+from epc.pgw.online_charging.triggers import reporting_action
+from epc.pgw.policy import Policy
+from epc.pgw.policy_decision import put_in_force, take_decision
 from epc.pgw.protocol_configuration import answer_options
 from epc.procedure import Reject, Slot, procedure, step
 from epc.transport.gtpc import GTPC_PORT
@@ -70,21 +74,31 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             s5u_pgw=pgw.forwarder.allocate_f_teid(Interface.ACCESS),
         )
         session = PdnSession(
-            imsi=imsi, msisdn=request.msisdn, mei=request.mei, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address, policy=policy,
+            imsi=imsi, msisdn=request.msisdn, mei=request.mei, ebi=wanted.ebi, apn=apn, pool=pool, ue_address=ue_address,
+            policy=policy, wanted_policy=policy,
             sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid,
             whereabouts=Whereabouts().updated(request), selection_mode=request.selection_mode,
             charging_characteristics=request.charging_characteristics, slot=Slot(pgw.runner, {}), bearers={wanted.ebi: bearer},
             remainder=remainder_of(bearer),
         )
         failed: tuple[ChargingRuleReport, ...] = ()
+        decision = None
         if pgw.gx is not None:
             session.gx = PolicySession(session_id=pgw.gx.new_session_id())
             undo.callback(pgw.end_policy, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
             decision = await gx.open_ip_can_session(pgw, session.gx, request, apn, ue_address, policy)
             if decision is not None:
-                session.policy = policy.with_decision(decision.default_eps_bearer_qos, decision.qos_information)
+                failed = take_decision(pgw, session, decision)
+                session.policy = session.wanted_policy
                 bearer.qos = session.policy.qos
-                failed = bind(session, decision.charging_rule_install)
+                bind_to_standing_bearers(session)
+
+        #  7 the OCS's credit
+        if pgw.gy is not None:
+            step(7, "credit")
+            pgw.gy.begin(session, None if decision is None else decision.online)
+            undo.callback(pgw.gy.end, session, TerminationCause.DIAMETER_SERVICE_NOT_PROVIDED)
+            await open_credit_session(pgw.gy, session)
 
         #  7 tunnels
         step(7, "tunnels")
@@ -110,12 +124,12 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
                         bearer_qos=None if session.policy.qos == wanted.bearer_qos else session.policy.qos,
                     ),
                 ),
-                recovery=pgw.s5.restart_counter,
+                recovery=pgw.s5.restart_counter, change_reporting_action=None if session.gy is None else reporting_action(session.gy.armed),
             ),
             session.s5c_sgw_teid,
         )
-        if failed:
-            pgw.runner.start(gx.report_rules, pgw, session, failed)
+        pgw.report(session, rules=failed)
+        put_in_force(pgw, session)                                  # dedicated bearers, if the rules want some
 
 
 def _checked(request: CreateSessionRequest, wanted: BearerContextToBeCreated) -> tuple[str, FTeid, Cause]:

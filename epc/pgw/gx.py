@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epc.peer.diameter import PeerUnavailable
 from epc.peer.timer import TimerExpired
@@ -18,12 +19,22 @@ from epc.wire.diameter.gx import (
     CcRequestType,
     CreditControlAnswer,
     CreditControlRequest,
+    EventTrigger,
     IpCanType,
     NetworkRequestSupport,
 )
-from epc.wire.diameter.policy import ChargingRuleReport, DefaultEpsBearerQos, QosInformation
+from epc.wire.diameter.policy import (
+    ApplicationDetectionInformation,
+    ChargingRuleReport,
+    DefaultEpsBearerQos,
+    PacketFilterInformation,
+    PacketFilterOperation,
+    QosInformation,
+    UsageMonitoringInformation,
+)
 from epc.wire.gtpv2 import CauseValue, CreateSessionRequest, Uli
 from epc.wire.gtpv2 import RatType as GtpRatType
+from epc.wire.gtpv2.elements import UE_TIME_ZONE
 from epc.wire.identity import encode_plmn
 
 if TYPE_CHECKING:
@@ -37,6 +48,21 @@ _NOT_AUTHORISED = (ResultCode.DIAMETER_USER_UNKNOWN, ResultCode.DIAMETER_AUTHORI
 _NO_RESOURCES = (ResultCode.DIAMETER_TOO_BUSY, ResultCode.DIAMETER_OUT_OF_SPACE, ResultCode.DIAMETER_RESOURCES_EXCEEDED)
 _PAUSES_S = (2.0, 5.0, 10.0, 20.0)     # between attempts to tell the PCRF of a session's end
 _TAI_AND_ECGI = 130             # geographic location type, TS 29.061 clause 16.4.7.2
+_OF_PLACE = {EventTrigger.USER_LOCATION_CHANGE, EventTrigger.TAI_CHANGE, EventTrigger.ECGI_CHANGE}
+_OF_QOS = {EventTrigger.QOS_CHANGE, EventTrigger.DEFAULT_EPS_BEARER_QOS_CHANGE, EventTrigger.DEFAULT_EPS_BEARER_QOS_MODIFICATION_FAILURE,
+           EventTrigger.APN_AMBR_MODIFICATION_FAILURE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a Credit-Control-Request tells the PCRF of in the middle of a session."""
+
+    event_triggers: tuple[EventTrigger, ...] = ()
+    rules: tuple[ChargingRuleReport, ...] = ()
+    applications: tuple[ApplicationDetectionInformation, ...] = ()
+    usage: tuple[UsageMonitoringInformation, ...] = ()
+    packet_filters: tuple[PacketFilterInformation, ...] = ()
+    packet_filter_operation: PacketFilterOperation | None = None
 
 
 async def open_ip_can_session(
@@ -66,13 +92,15 @@ async def open_ip_can_session(
 
 
 @procedure(spec="TS 29.212 clause 4.5.7")
-async def ip_can_session_termination(pgw: Pgw, session: PdnSession, cause: TerminationCause) -> None:
+async def ip_can_session_termination(
+    pgw: Pgw, session: PdnSession, cause: TerminationCause, usage: tuple[UsageMonitoringInformation, ...] = ()
+) -> None:
     """Tell the PCRF that the session has ended; one that cannot be reached now is told later, for nothing else would end it there."""
     gx = session.gx
     if gx is None or not gx.is_open:
         return
     gx.is_open = False
-    request = _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause)
+    request = _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause, usage_monitoring_information=usage)
     answer = None
     for pause_s in _PAUSES_S:
         try:
@@ -87,12 +115,39 @@ async def ip_can_session_termination(pgw: Pgw, session: PdnSession, cause: Termi
         raise Reject(ResultCode.DIAMETER_UNABLE_TO_COMPLY if answer.result is None else answer.result, "the PCRF refuses the termination")
 
 
-@procedure(spec="TS 29.212 clause 4.5.12")
-async def report_rules(pgw: Pgw, session: PdnSession, reports: tuple[ChargingRuleReport, ...]) -> None:
-    """Rules of the PCRF's that could not be installed."""
+@procedure(spec="TS 29.212 clauses 4.5.1 and 4.5.12")
+async def ip_can_session_modification(pgw: Pgw, session: PdnSession, report: Report) -> None:
+    """Tell the PCRF what has happened, and do what it decides then."""
+    answer = await _update(pgw, session, report, None)
+    if answer is not None:
+        pgw.enforce(session, answer, reports=not report.rules)      # or a PCRF that insists on what cannot be would hear of it for ever
+
+
+async def authorise(pgw: Pgw, session: PdnSession, subscribed: Policy) -> Policy:
+    """The PCRF's word on another subscribed QoS (TS 23.401 clause 5.4.2.2 step 4); without a word what is subscribed is taken."""
+    answer = await _update(pgw, session, Report(event_triggers=(EventTrigger.DEFAULT_EPS_BEARER_QOS_CHANGE,)), subscribed)
+    session.wanted_policy = subscribed
+    if answer is not None:
+        pgw.enforce(session, answer, binds=False)
+    return session.wanted_policy
+
+
+async def _update(pgw: Pgw, session: PdnSession, report: Report, subscribed: Policy | None) -> CreditControlAnswer | None:
+    """``None``: there is no PCRF, or it does not answer; one that has lost the session is not asked again."""
     gx = session.gx
-    if gx is not None and gx.is_open:
-        await _ask(pgw, gx, _request(pgw, gx, CcRequestType.UPDATE_REQUEST, charging_rule_report=reports))
+    if gx is None or not gx.is_open:
+        return None
+    try:
+        answer = await _ask(pgw, gx, _update_request(pgw, session, gx, report, subscribed))
+    except (PeerUnavailable, TimerExpired, DiameterError) as error:
+        pgw.log.warning("gx.update_failed", reason=str(error))
+        return None
+    if isinstance(answer, CreditControlAnswer) and answer.is_success:
+        return answer
+    pgw.log.warning("gx.update_refused", result=str(answer.result))
+    if answer.result == ResultCode.DIAMETER_UNKNOWN_SESSION_ID:
+        gx.is_open = False
+    return None
 
 
 def _cause_of(result: int | None) -> CauseValue:
@@ -113,19 +168,42 @@ async def _ask(pgw: Pgw, gx: PolicySession, request: CreditControlRequest) -> Cr
     raise DiameterError(f"{type(answer).__name__} answers a Credit-Control-Request", ResultCode.DIAMETER_UNABLE_TO_COMPLY)
 
 
-def _request(
-    pgw: Pgw, gx: PolicySession, kind: CcRequestType, *, termination_cause: TerminationCause | None = None,
-    charging_rule_report: tuple[ChargingRuleReport, ...] = (),
-) -> CreditControlRequest:
+def _request(pgw: Pgw, gx: PolicySession, kind: CcRequestType, **fields: Any) -> CreditControlRequest:
     config = pgw.config.gx
     assert config is not None
     assert pgw.gx is not None
     return CreditControlRequest(
         session_id=gx.session_id, origin_host=pgw.gx.identity.origin_host, origin_realm=pgw.gx.identity.origin_realm,
         origin_state_id=pgw.gx.identity.origin_state_id, destination_realm=config.destination_realm or config.origin_realm,
-        destination_host=gx.pcrf, cc_request_type=kind, cc_request_number=gx.next_request_number,
-        termination_cause=termination_cause, charging_rule_report=charging_rule_report,
+        destination_host=gx.pcrf, cc_request_type=kind, cc_request_number=gx.next_request_number, **fields,
     )
+
+
+def _update_request(pgw: Pgw, session: PdnSession, gx: PolicySession, report: Report, subscribed: Policy | None) -> CreditControlRequest:
+    """With each event goes what it is about (TS 29.212 clause 5.3.7)."""
+    events, place = frozenset(report.event_triggers), session.whereabouts
+    policy = subscribed or session.policy
+    fields: dict[str, Any] = {}
+    if events & {EventTrigger.RAT_CHANGE}:
+        fields["rat_type"] = _RAT_TYPES.get(place.rat_type) if isinstance(place.rat_type, GtpRatType) else None
+    if events & _OF_PLACE:
+        fields["tgpp_user_location_info"] = None if place.uli is None else user_location_info(place.uli)
+    if events & {EventTrigger.PLMN_CHANGE, EventTrigger.SGSN_CHANGE, EventTrigger.AN_GW_CHANGE}:
+        fields["tgpp_sgsn_mcc_mnc"] = place.serving_network
+    if events & {EventTrigger.AN_GW_CHANGE, EventTrigger.SGSN_CHANGE}:
+        fields["an_gw_address"] = (ip_address(session.sgw.host),)
+    if events & {EventTrigger.UE_TIME_ZONE_CHANGE} and place.ue_time_zone is not None:
+        fields["tgpp_ms_timezone"] = UE_TIME_ZONE.encode(place.ue_time_zone)         # coded as on GTP-C: TS 29.061 clause 16.4.7.2
+    if events & _OF_QOS:
+        fields["default_eps_bearer_qos"] = DefaultEpsBearerQos(
+            qos_class_identifier=policy.qos.qci, allocation_retention_priority=arp_group(policy.qos.arp))
+        if policy.ambr is not None:
+            fields["qos_information"] = QosInformation(
+                apn_aggregate_max_bitrate_ul=policy.ambr.uplink_kbps * 1000, apn_aggregate_max_bitrate_dl=policy.ambr.downlink_kbps * 1000)
+    return _request(
+        pgw, gx, CcRequestType.UPDATE_REQUEST, event_trigger=report.event_triggers, charging_rule_report=report.rules,
+        application_detection_information=report.applications, usage_monitoring_information=report.usage,
+        packet_filter_information=report.packet_filters, packet_filter_operation=report.packet_filter_operation, **fields)
 
 
 def _initial_request(
@@ -152,11 +230,11 @@ def _initial_request(
         default_eps_bearer_qos=DefaultEpsBearerQos(
             qos_class_identifier=subscribed.qos.qci, allocation_retention_priority=arp_group(subscribed.qos.arp)),
         an_gw_address=(ip_address(request.sender_fteid.host),), tgpp_sgsn_mcc_mnc=request.serving_network,
-        tgpp_user_location_info=None if request.uli is None else _user_location_info(request.uli), called_station_id=apn,
+        tgpp_user_location_info=None if request.uli is None else user_location_info(request.uli), called_station_id=apn,
     )
 
 
-def _user_location_info(uli: Uli) -> bytes | None:
+def user_location_info(uli: Uli) -> bytes | None:
     """3GPP-User-Location-Info (TS 29.061 clause 16.4.7.2)."""
     if uli.tai is None or uli.ecgi is None:
         return None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
+from typing import Any, TypeVar
 
-from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UsageTrigger, UserPlane
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
-from epc.dataplane.rules import Interface, RuleError, SessionChange
+from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
 from epc.dataplane.sgi import Sgi
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Command, Node, TunnelEnd, View
@@ -19,17 +20,23 @@ from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
+from epc.peer.timer import Timer, TimerExpired
 from epc.pgw import user_plane
 from epc.pgw.address_pool import AddressPool
 from epc.pgw.change_notification import change_notification
 from epc.pgw.config import PgwConfig
-from epc.pgw.context import PdnSession, Whereabouts
+from epc.pgw.context import Bearer, PccRule, PdnSession, Whereabouts
 from epc.pgw.create_session import create_session
+from epc.pgw.delete_bearer import delete_bearer_command
 from epc.pgw.delete_session import delete_session
-from epc.pgw.gx import ip_can_session_termination
+from epc.pgw.gx import Report, ip_can_session_modification, ip_can_session_termination
 from epc.pgw.modify_bearer import modify_bearer
 from epc.pgw.offline_charging import PgwCharging
+from epc.pgw.online_charging import GyClient
+from epc.pgw.online_charging.triggers import SERVING_NODE_TRIGGERS
+from epc.pgw.policy_decision import put_in_force, take_decision
 from epc.pgw.re_auth import re_auth
+from epc.pgw.rule_installation import RuleBook, inactive, predefined
 from epc.pgw.update_bearer import modify_bearer_command
 from epc.procedure import Outcome, Reject, table
 from epc.transport.diameter import DiameterNode
@@ -37,10 +44,16 @@ from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address
 from epc.wire.diameter import Message, Packet
 from epc.wire.diameter.groups import GX_APPLICATION, TerminationCause
+from epc.wire.diameter.gx import CreditControlAnswer, EventTrigger, ReAuthRequest
+from epc.wire.diameter.policy import ChargingRuleReport, PccRuleStatus, RuleFailureCode
+from epc.wire.errors import WireError
 from epc.wire.gtpv2 import CauseValue, CreateSessionRequest
+from epc.wire.gtpv2 import Message as GtpMessage
 
 _NO_CHANGE = SessionChange()
-_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, change_notification))
+_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, delete_bearer_command, change_notification))
+_CHANGING_BEARERS = (modify_bearer_command, delete_bearer_command)         # one after the other
+A = TypeVar("A", bound=GtpMessage)
 
 
 class Pgw(Node[PgwConfig]):
@@ -49,6 +62,7 @@ class Pgw(Node[PgwConfig]):
 
     s5: GtpcEndpoint
     gx: DiameterNode | None = None
+    gy: GyClient | None = None
     forwarder: UserPlane
     sx: PfcpForwarder | None = None         # the same, where it is a PGW-U on the other side of Sxb
     charging: PgwCharging | None = None     # offline; None: no records
@@ -66,6 +80,11 @@ class Pgw(Node[PgwConfig]):
             self.charging = PgwCharging(self, config.offline_charging)
             self.charging.function.start()
         self._charging_id = self.entropy.getrandbits(32)
+        self.rule_book = RuleBook(
+            rules={name.encode(): predefined(name, rule) for name, rule in config.predefined_rules.items()},
+            bases={name: tuple([rule.encode() for rule in rules]) for name, rules in config.rule_bases.items()},
+            applications={name.encode(): application.application(name) for name, application in config.applications.items()})
+        self.t3_phone = Timer("T3-RESPONSE", config.gtp.t3_response_s, config.gtp.n3_requests_phone + 1)        # longer than the SGW's
         self._sgi: list[Sgi] = []
         self._hosts: Hosts | None = None
         self.s5 = GtpcEndpoint(
@@ -84,15 +103,22 @@ class Pgw(Node[PgwConfig]):
         self.forwarder.on_event = self._on_user_plane
         count_user_plane(self.metrics, self.forwarder)
         await self._connect_gx()
+        if config.gy is not None:
+            self.gy = GyClient(self, config.gy)
+            await self.gy.node.start()
         await self.s5.open()
         self.metrics.gauge("sessions", "PDN connections (TS 32.426: sessions)", lambda: len(self.sessions))
         self.metrics.gauge("addresses_free", "Addresses that phones can still get", lambda: sum(each.free for each in self.pools.values()))
 
     async def stop(self) -> None:
+        if self.gy is not None:
+            await self.gy.end_all()
         await self.runner.stop()
         if self.charging is not None:
             self.charging.function.stop()
         await self.s5.close()
+        if self.gy is not None:
+            await self.gy.node.stop()
         if self.gx is not None:
             await self.gx.stop()
         for sgi in self._sgi:
@@ -129,7 +155,7 @@ class Pgw(Node[PgwConfig]):
     def is_ready(self) -> bool:
         config = self.config.gx
         has_policy = self.gx is None or config is None or config.on_failure == "continue" or self.gx.is_connected(GX_APPLICATION)
-        return has_policy and (self.sx is None or self.sx.is_associated)
+        return has_policy and (self.gy is None or self.gy.is_ready) and (self.sx is None or self.sx.is_associated)
 
     @property
     def certificate_authorities(self) -> dict[str, str]:
@@ -163,6 +189,8 @@ class Pgw(Node[PgwConfig]):
         if session.gx is not None:
             self._by_gx[session.gx.session_id] = session
         self.s5.watch(session.sgw)
+        if self.gy is not None:
+            self.gy.established(session)
 
     async def confirmed(self, session: PdnSession) -> None:
         """Wait until a PGW-U has done what was asked for; raises :class:`Reject` if it has not. In process it is done already."""
@@ -174,6 +202,8 @@ class Pgw(Node[PgwConfig]):
 
     def apply(self, session: PdnSession, granted: Collection[int] = ()) -> None:
         """The session's tunnels, rates, rules or URRs changed: bring the forwarder up to date. URRs ``granted`` start anew, changed or not."""
+        if self.gy is not None:
+            self.gy.follow(session)
         former = self.forwarder.session(session.session_id)
         if former is not None:
             change = user_plane.change(former, session, granted)
@@ -188,11 +218,15 @@ class Pgw(Node[PgwConfig]):
             self.s5.watch(sgw)
             self.s5.unwatch(session.sgw)
             session.sgw = sgw
+            if self.gy is not None:
+                self.gy.rating_condition_changed(session, SERVING_NODE_TRIGGERS)
         session.s5c_sgw_teid = s5c_sgw_teid
 
     def relocated(self, session: PdnSession, whereabouts: Whereabouts) -> None:
         """The UE is in another network or cell, or comes over another access."""
-        session.whereabouts = whereabouts
+        before, session.whereabouts = session.whereabouts, whereabouts
+        if self.gy is not None:
+            self.gy.relocated(session, before, whereabouts)
         if self.charging is not None:
             self.charging.changed(session)
 
@@ -205,15 +239,88 @@ class Pgw(Node[PgwConfig]):
             return
         if self.sessions.get((session.imsi, session.ebi)) is session:
             del self.sessions[session.imsi, session.ebi]
-        usage = self.forwarder.remove(session.session_id)
+        last_usage = self.forwarder.remove(session.session_id)
+        session.slot.cancel()
+        session.stop_clocks()
         if self.charging is not None:
-            self.charging.disconnected(session, cause, usage)
+            self.charging.disconnected(session, cause, last_usage)
         self.control_teids.release(session.s5c_pgw_teid)
         session.pool.release(session.ue_address)
         self.s5.unwatch(session.sgw)
         if session.gx is not None:
             self._by_gx.pop(session.gx.session_id, None)
+        if self.gy is not None:
+            self.gy.end(session, cause, last_usage)
         self.end_policy(session, cause)
+
+    # bearers and rules
+
+    def allocate_s5u(self) -> FTeid:
+        """A tunnel end on S5/S8-U, t5."""
+        return self.forwarder.allocate_f_teid(Interface.ACCESS)
+
+    async def ask_phone(
+        self, session: PdnSession, request: GtpMessage, answer_type: type[A], command: RequestReceived | None = None
+    ) -> A:
+        """A request whose answer waits for the UE. Raises :class:`Reject` for silence and for nonsense."""
+        try:
+            packet = await self.s5.request(session.sgw, session.s5c_sgw_teid, request, self.t3_phone, command=command)
+        except TimerExpired as error:
+            raise Reject(CauseValue.REMOTE_PEER_NOT_RESPONDING, f"no answer from the SGW: {error}") from error
+        except WireError as error:
+            raise Reject(CauseValue.INVALID_REPLY_FROM_REMOTE_PEER, str(error)) from error
+        if not isinstance(packet.message, answer_type):
+            raise Reject(CauseValue.INVALID_REPLY_FROM_REMOTE_PEER, f"{type(packet.message).__name__} is no {answer_type.__name__}")
+        return packet.message
+
+    def enforce(
+        self, session: PdnSession, decision: CreditControlAnswer | ReAuthRequest, *, binds: bool = True, reports: bool = True
+    ) -> tuple[ChargingRuleReport, ...]:
+        """Do what the PCRF decides; returns what cannot be done. After a Credit-Control-Answer it ``reports`` that by itself."""
+        if not self.is_established(session):
+            return ()
+        impossible = take_decision(self, session, decision)
+        if binds:
+            put_in_force(self, session)
+        if reports and isinstance(decision, CreditControlAnswer):
+            self.report(session, rules=impossible)
+        return impossible
+
+    def report(self, session: PdnSession, *events: EventTrigger, rules: tuple[ChargingRuleReport, ...] = (), **more: Any) -> None:
+        """Tell the PCRF of events that it wants to hear of, and of rules in any case; nobody waits for its answer."""
+        gx = session.gx
+        if gx is None or not gx.is_open:
+            return
+        wanted = tuple([event for event in events if event in gx.event_triggers])
+        if wanted or rules or more:
+            self.runner.start(ip_can_session_modification, self, session, Report(event_triggers=wanted, rules=rules, **more))
+
+    def fail_rules(self, session: PdnSession, rules: Iterable[PccRule], failure: RuleFailureCode, *events: EventTrigger) -> None:
+        """They cannot be enforced: they go, and the PCRF hears of it."""
+        failed = [rule for rule in rules if session.rules.get(rule.name) is rule]
+        for rule in failed:
+            del session.rules[rule.name]
+        if failed and self.is_established(session):
+            self.apply(session)
+            self.report(session, *events, rules=(inactive(tuple([rule.name for rule in failed]), failure),))
+
+    def bearer_stands(self, session: PdnSession, bearer: Bearer) -> None:
+        """A dedicated bearer has been set up: the PCRF hears of rules for which it asked to (TS 29.212 clause 4.5.2.0)."""
+        names = tuple([rule.name for rule in session.rules_of(bearer) if rule.notifies_allocation])
+        if names:
+            self.report(session, EventTrigger.SUCCESSFUL_RESOURCE_ALLOCATION,
+                        rules=(ChargingRuleReport(charging_rule_name=names, pcc_rule_status=PccRuleStatus.ACTIVE),))
+
+    def lose_bearer(self, session: PdnSession, bearer: Bearer) -> None:
+        """A dedicated bearer is gone, and the rules that it still had with it."""
+        if session.bearers.get(bearer.ebi) is not bearer:
+            return
+        del session.bearers[bearer.ebi]
+        rules = session.rules_of(bearer)
+        if rules:
+            self.fail_rules(session, rules, RuleFailureCode.RESOURCE_ALLOCATION_FAILURE, EventTrigger.LOSS_OF_BEARER)
+        elif self.is_established(session):
+            self.apply(session)
 
     def forget(self, session: PdnSession) -> None:
         """The SGW knows the session no longer."""
@@ -242,7 +349,10 @@ class Pgw(Node[PgwConfig]):
         if found is None:
             refuse(self.s5, received, CauseValue.SERVICE_NOT_SUPPORTED, session.s5c_sgw_teid)
             return
-        self.runner.start(found, self, session, received)
+        if found in _CHANGING_BEARERS:
+            session.slot.start(found, self, session, received)
+        else:
+            self.runner.start(found, self, session, received)
 
     def _on_create_session(self, received: RequestReceived, request: CreateSessionRequest) -> None:
         """A second request for the same bearer of the same UE makes the first one void (TS 29.274 clause 7.2.1)."""
@@ -266,12 +376,24 @@ class Pgw(Node[PgwConfig]):
         return None if session is None else session.s5c_sgw_teid
 
     def _on_user_plane(self, event: Event) -> None:
-        """The SGW has forgotten the default bearer: so must we (TS 23.007 clause 21)."""
+        """The SGW has forgotten a bearer: so must we, and without the default one the PDN connection (TS 23.007 clause 21).
+
+        Quotas end, and packets come that have none.
+        """
+        if isinstance(event, UsageReport | DownlinkData):
+            session = self._by_session_id.get(event.session_id)
+            if session is not None and self.gy is not None:
+                self.gy.take_event(session, event)
         if isinstance(event, ErrorIndication):
             session = self._by_session_id.get(event.session_id)
-            if session is not None:
-                self.log.warning("gtpu.error_indication", sgw=event.tunnel.address)
+            bearer = None if session is None else user_plane.bearer_of_far(session, event.far_id)
+            if session is None or bearer is None:
+                return
+            self.log.warning("gtpu.error_indication", sgw=event.tunnel.address, ebi=bearer.ebi)
+            if bearer.is_default:
                 self.forget(session)
+            else:
+                self.lose_bearer(session, bearer)
         elif isinstance(event, UsageReport) and self.charging is not None and event.trigger is UsageTrigger.VOLUME_THRESHOLD:
             session = self._by_session_id.get(event.session_id)
             if session is not None:
@@ -302,6 +424,8 @@ class Pgw(Node[PgwConfig]):
         yield from gtp_paths("S5/S8", self.s5)
         if self.gx is not None:
             yield from diameter_peers("Gx", self.gx)
+        if self.gy is not None:
+            yield from diameter_peers("Gy", self.gy.node)
         if self.sx is not None:
             yield from pfcp_peers("Sxb", self.sx.endpoint)
 
@@ -336,7 +460,9 @@ class Pgw(Node[PgwConfig]):
                          "charging_id": bearer.charging_id,
                          "rules": [name.decode(errors="replace") for name, rule in session.rules.items() if rule.bearer is bearer]}
                         for bearer in session.bearers.values()],
-                    "gx_session": session.gx.session_id if session.gx else None, "rules": [name.decode(errors="replace") for name in session.rules],
+                    "gx_session": session.gx.session_id if session.gx else None,
+                    "gy_session": session.gy.session_id if session.gy else None, "charged": session.gy.described() if session.gy else [],
+                    "rules": [name.decode(errors="replace") for name in session.rules],
                     "uplink_octets": usage.uplink_octets, "downlink_octets": usage.downlink_octets,
                 }
             )
@@ -351,10 +477,9 @@ class Pgw(Node[PgwConfig]):
         return [{"interface": "S5/S8", **path} for path in self.s5.machine.describe_paths()]
 
     def _show_peers(self) -> object:
-        if self.gx is None:
-            return []
         return [
-            {"host": peer.host, "realm": peer.realm, "remote": peer.remote, "state": peer.state, "usable": peer.is_usable} for peer in self.gx.peers()
+            {"host": peer.host, "realm": peer.realm, "remote": peer.remote, "state": peer.state, "usable": peer.is_usable}
+            for node in (self.gx, None if self.gy is None else self.gy.node) if node is not None for peer in node.peers()
         ]
 
     def _show_user_plane(self) -> object:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from epc.dataplane.rules import SdfFilter
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
 from epc.wire.diameter.policy import (
     ChargingRuleDefinition,
-    ChargingRuleInstall,
-    ChargingRuleReport,
     DefaultEpsBearerQos,
     FlowDirection,
-    PccRuleStatus,
     QosInformation,
-    RuleFailureCode,
 )
 from epc.wire.gtpv2 import Ambr, Arp, BearerQos
-
-if TYPE_CHECKING:
-    from epc.pgw.context import PdnSession
 
 _BOTH = (None, FlowDirection.UNSPECIFIED, FlowDirection.BIDIRECTIONAL)
 _GBR_QCIS = frozenset({1, 2, 3, 4, 65, 66, 67, 71, 72, 73, 74, 75, 76, 82, 83, 84, 85})
@@ -66,39 +58,6 @@ def arp_group(arp: Arp) -> AllocationRetentionPriority:
     )
 
 
-def bind(session: PdnSession, installs: Iterable[ChargingRuleInstall]) -> tuple[ChargingRuleReport, ...]:
-    """Give the rules to the default bearer, and report those that it cannot carry (TS 29.213 clause 5.4).
-
-    This PGW opens no dedicated bearers: a rule with another QCI or ARP than the default bearer's fails. So does one that it should
-    know by name only.
-    """
-    reports: list[ChargingRuleReport] = []
-    for install in installs:
-        for rule in install.charging_rule_definition:
-            failure = _failure(session.policy, rule)
-            if failure is None:
-                session.install_rule(rule).bearer = session.default_bearer
-            else:
-                reports.append(_report((rule.charging_rule_name,), failure))
-        if install.charging_rule_name:
-            reports.append(_report(install.charging_rule_name, RuleFailureCode.UNKNOWN_RULE_NAME))
-    return tuple(reports)
-
-
-def _failure(policy: Policy, rule: ChargingRuleDefinition) -> RuleFailureCode | None:
-    qos = rule.qos_information
-    if qos is not None:
-        if qos.qos_class_identifier not in (None, policy.qos.qci):
-            return RuleFailureCode.RESOURCE_ALLOCATION_FAILURE
-        if qos.allocation_retention_priority is not None and arp_of(qos.allocation_retention_priority) != policy.qos.arp:
-            return RuleFailureCode.RESOURCE_ALLOCATION_FAILURE
-    try:
-        filters_of(rule, FlowDirection.BIDIRECTIONAL)
-    except ValueError:
-        return RuleFailureCode.INCORRECT_FLOW_INFORMATION
-    return None
-
-
 def filters_of(rule: ChargingRuleDefinition, direction: FlowDirection) -> tuple[SdfFilter, ...]:
     """The rule's filters for one direction, or for both together; raises ``ValueError`` for a flow description that cannot be read."""
     return tuple([
@@ -110,7 +69,3 @@ def filters_of(rule: ChargingRuleDefinition, direction: FlowDirection) -> tuple[
 def is_gbr(qci: int) -> bool:
     """The standardised QCIs whose bearers have a guaranteed bit rate (TS 23.203 table 6.1.7)."""
     return qci in _GBR_QCIS
-
-
-def _report(names: tuple[bytes, ...], failure: RuleFailureCode) -> ChargingRuleReport:
-    return ChargingRuleReport(charging_rule_name=names, pcc_rule_status=PccRuleStatus.INACTIVE, rule_failure_code=failure)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epc.pgw.context import PdnSession
 from epc.pgw.delete_bearer import delete_bearer
-from epc.pgw.policy import bind
-from epc.pgw.update_bearer import update_bearer
 from epc.wire.diameter import DiameterError, Message, Packet, ResultCode
 from epc.wire.diameter.gx import ReAuthAnswer, ReAuthRequest
 from epc.wire.diameter.policy import ChargingRuleReport
@@ -26,22 +23,10 @@ def re_auth(pgw: Pgw, packet: Packet) -> Message:
     if session is None:
         return _answer(pgw, request, ResultCode.DIAMETER_UNKNOWN_SESSION_ID)
     if request.session_release_cause is not None:
+        session.slot.cancel()
         pgw.runner.start(delete_bearer, pgw, session, CauseValue.REACTIVATION_REQUESTED)
         return _answer(pgw, request, ResultCode.DIAMETER_SUCCESS)
-    reports = _change_rules(pgw, session, request)
-    policy = session.policy.with_decision(request.default_eps_bearer_qos, request.qos_information)
-    if policy != session.policy:
-        pgw.runner.start(update_bearer, pgw, session, policy)
-    return _answer(pgw, request, ResultCode.DIAMETER_SUCCESS, reports)
-
-
-def _change_rules(pgw: Pgw, session: PdnSession, request: ReAuthRequest) -> tuple[ChargingRuleReport, ...]:
-    for remove in request.charging_rule_remove:
-        for name in remove.charging_rule_name:
-            session.rules.pop(name, None)
-    reports = bind(session, request.charging_rule_install)
-    pgw.apply(session)
-    return reports
+    return _answer(pgw, request, ResultCode.DIAMETER_SUCCESS, pgw.enforce(session, request))
 
 
 def _answer(pgw: Pgw, request: ReAuthRequest, result: ResultCode, reports: tuple[ChargingRuleReport, ...] = ()) -> ReAuthAnswer:

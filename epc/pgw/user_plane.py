@@ -1,17 +1,20 @@
 """A PDN connection as rules for the forwarder: tunnels to SGi and back, and for each PCC rule the flows, the gate and the rates.
 
-Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink) and the QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
+Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink), 32768 + n for what comes early on a bearer that is being set up, and the
+QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
 all but GBR bearers share. FAR 0 leads to SGi, FAR b + 1 to bearer b's tunnel, FAR 65536 + n to the page that rule n is redirected to.
-For URRs see :class:`~epc.pgw.context.Meter`.
+FARs from 10000 on and PDRs from 40000 on belong to online charging. For URRs see :class:`~epc.pgw.context.Meter`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr
 from epc.pgw.context import Bearer, PccRule, PdnSession
+from epc.pgw.online_charging.enforcement import FIRST_FILTER_PDR, charged, charging_fars
 from epc.pgw.policy import filters_of, is_gbr
 from epc.wire.diameter.policy import FlowDirection, FlowStatus, RedirectSupport
 
@@ -21,6 +24,7 @@ _OPEN_DOWNLINK = (FlowStatus.ENABLED, FlowStatus.ENABLED_DOWNLINK, None)
 _EVERYTHING = Urr(id=1)
 _TO_SGI = 0
 _REDIRECTED = 0x10000
+_EARLY = 0x8000
 R = TypeVar("R", Pdr, Far, Qer, Urr)
 
 
@@ -29,13 +33,21 @@ def session_rules(session: PdnSession) -> Session:
     fars = [Far(id=_TO_SGI, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE, network_instance=session.apn)]
     fars += [_downlink_far(bearer) for bearer in session.bearers.values()]
     qers = [_aggregate(session)]
-    for rule in (session.remainder, *session.enforced_rules()):
-        pdrs += _pdrs(session, rule)
+    for rule in (session.remainder, *session.rules.values()):
+        if rule.moving_to is not None:
+            pdrs += _early_uplink(session, rule, rule.moving_to)
+        if rule.bearer is None and rule.moving_to is None:
+            continue
+        if rule.bearer is not None:
+            own = tuple(_pdrs(session, rule, rule.bearer))
+            pdrs += own if session.gy is None else charged(session.gy, rule, own, FIRST_FILTER_PDR + len(pdrs))
         if rule.number:
             qers.append(_gate(rule))
         if (url := _redirect_url(rule)) is not None:
             fars.append(Far(id=_REDIRECTED + rule.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE,
                             network_instance=session.apn, redirect_url=url))
+    if session.gy is not None:
+        fars += charging_fars(session.gy, pdrs, session.apn)
     urrs = [_EVERYTHING]
     for meter in session.meters:
         urrs += meter.urrs()
@@ -81,9 +93,14 @@ def _downlink_far(bearer: Bearer) -> Far:
     return Far(id=bearer.number + 1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=bearer.s5u_sgw)
 
 
-def _pdrs(session: PdnSession, rule: PccRule) -> Iterator[Pdr]:
-    bearer = rule.bearer
-    assert bearer is not None
+def _early_uplink(session: PdnSession, rule: PccRule, bearer: Bearer) -> Iterator[Pdr]:
+    """What the UE sends on a bearer that is still being set up."""
+    for pdr in _pdrs(session, rule, bearer):
+        if pdr.source_interface is Interface.ACCESS:
+            yield replace(pdr, id=_EARLY + rule.number)
+
+
+def _pdrs(session: PdnSession, rule: PccRule, bearer: Bearer) -> Iterator[Pdr]:
     definition, number = rule.definition, rule.number
     if number and not definition.flow_information and definition.tdf_application_identifier is None:
         return
@@ -93,10 +110,12 @@ def _pdrs(session: PdnSession, rule: PccRule) -> Iterator[Pdr]:
     application_id = None if application is None else application.decode(errors="replace")
     qer_ids = (() if is_gbr(bearer.qos.qci) else (0,)) + ((number,) if number else ())
     urr_ids = urr_ids_of(session, rule)
+    # an application that no packet filter can tell is not known to the UE: what it sends comes on the default bearer
+    uplink = session.default_bearer if application is not None and not definition.flow_information else bearer
     uplink_filters, downlink_filters = _filters(rule, FlowDirection.UPLINK), _filters(rule, FlowDirection.DOWNLINK)
     if uplink_filters is not None:
         yield Pdr(
-            id=2 * number, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=bearer.s5u_pgw, ue_ip_address=ue,
+            id=2 * number, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=uplink.s5u_pgw, ue_ip_address=ue,
             sdf_filters=uplink_filters, application_id=application_id,
             far_id=_TO_SGI if _redirect_url(rule) is None else _REDIRECTED + number, qer_ids=qer_ids, urr_ids=urr_ids,
         )

@@ -83,6 +83,16 @@ class PeerStatus:
     pending_requests: int
 
 
+@dataclass(slots=True)
+class Attempts:
+    """What has been tried with a request that its sender repeats until it is answered: the copies have one end-to-end identifier, all but the
+    first have the T bit, and peers that have not had it come first.
+    """
+
+    end_to_end: int                     # from :meth:`DiameterNode.next_end_to_end`
+    peers: list[str] = dataclasses.field(default_factory=list)      # Origin-Hosts that it was sent to
+
+
 class RelayPeer(Protocol):
     """A peer as an agent uses it."""
 
@@ -251,15 +261,17 @@ class DiameterNode:
         session_id = f"{self.identity.origin_host};{self._session_id_high};{self._session_id_low}"
         return f"{session_id};{suffix}" if suffix else session_id
 
-    async def request(self, message: Message, *, timer: Timer = TX) -> Packet:
-        """Send a request and return the answer, an :class:`~epc.wire.diameter.ErrorAnswer` too.
+    async def request(self, message: Message, *, timer: Timer = TX, attempts: Attempts | None = None) -> Packet:
+        """Send a request and return the answer, an :class:`~epc.wire.diameter.ErrorAnswer` too. With ``attempts`` it may be sent once more.
 
         When the peer is lost or suspect meanwhile, or answers 3002 or 3004, the request goes to the next peer with the T bit. Raises
         :class:`~epc.peer.timer.TimerExpired` when no answer comes in time, :class:`~epc.peer.diameter.PeerUnavailable` when no peer serves
         the destination (any more), ``DiameterError`` when the answer cannot be read, ``WireError`` when the message cannot be written.
         """
         loop = asyncio.get_running_loop()
-        exchange = _Exchange(message, self.next_end_to_end(), loop.time() + timer.seconds, timer, loop.create_future())
+        exchange = _Exchange(
+            message, self.next_end_to_end() if attempts is None else attempts.end_to_end, loop.time() + timer.seconds, timer, loop.create_future(),
+            attempts)
         if not self._dispatch(exchange):
             raise PeerUnavailable(f"no peer for {type(message).__name__} to {_destination(message)}")
         try:
@@ -278,12 +290,17 @@ class DiameterNode:
         left_s = exchange.deadline - now
         if left_s <= 0:
             return False
-        for driver in self._candidates(exchange.message):
+        candidates, attempts = self._candidates(exchange.message), exchange.attempts
+        if attempts is not None and attempts.peers:
+            candidates.sort(key=lambda driver: driver.peer.host in attempts.peers)
+        for driver in candidates:
             if driver in exchange.tried:
                 continue
-            retransmitted = bool(exchange.tried)
+            retransmitted = bool(exchange.tried) or (attempts is not None and bool(attempts.peers))
             driver.peer.request(exchange.message, end_to_end=exchange.end_to_end, token=exchange, now=now, tx_s=left_s, retransmitted=retransmitted)
             exchange.tried.append(driver)
+            if attempts is not None:
+                attempts.peers.append(driver.peer.host)
             exchange.holders.append(driver)
             if retransmitted:
                 self._observer.retransmission(self._interface, type(exchange.message).__name__)
@@ -525,6 +542,7 @@ class _Exchange:
     deadline: float
     timer: Timer
     future: asyncio.Future[Packet]
+    attempts: Attempts | None = None
     tried: list[_PeerDriver] = dataclasses.field(default_factory=list)
     holders: list[_PeerDriver] = dataclasses.field(default_factory=list)        # peers that may still answer
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -15,7 +17,9 @@ from typing import Any
 import pytest
 import yaml
 
-from epc.lab.processes import ENDS_WITH_PARENT, read_state, runs_epclab
+from epc.cli import main
+from epc.lab.processes import ENDS_WITH_PARENT
+from epc.lab.running import read_state, runs_epclab
 
 ROOT = Path(__file__).parents[2]
 IMSI = "imsi=001010000000001"
@@ -50,10 +54,18 @@ def lab(topology: Path, tmp_path: Path) -> Iterator[tuple[str, str]]:
     epclab("lab", "down", *where)
 
 
+def called_here(*words: str) -> tuple[int, str]:
+    """Exit status and output of a command that runs in this process: many are needed, and each start of the interpreter takes its time."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main(words)
+    return status, output.getvalue()
+
+
 def ctl(lab: tuple[str, str], *words: str) -> Any:
-    done = epclab("ctl", *words, "--json", *lab)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    status, output = called_here("ctl", *words, "--json", *lab)
+    assert status == 0, output
+    return json.loads(output)
 
 
 def gone(pids: list[int], *, within_s: float = 10.0) -> bool:
@@ -71,12 +83,12 @@ def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], t
     assert ctl(lab, "enb1", "attach", IMSI)["success"]
     assert ctl(lab, "enb1", "ping", IMSI, "destination=10.200.0.1")["received"] == 3
     for name, kind in KINDS.items():
-        listing = epclab("ctl", name, *lab).stdout
+        _, listing = called_here("ctl", name, *lab)
         views = next(line for line in listing.splitlines() if line.startswith("views:")).split()[1:]
         assert {"associations", "procedures", "timers", "tunnels"} <= set(views)
         for view in views:
             assert isinstance(ctl(lab, name, view), list | dict)
-            assert epclab("ctl", name, view, *lab).stdout.strip()
+            assert called_here("ctl", name, view, *lab)[1].strip()
         associations = ctl(lab, kind, "associations")
         assert associations
         assert all(each["is_up"] for each in associations)

@@ -14,7 +14,9 @@ import pytest
 
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIndication, Forwarder, UnknownTeid, UsageReport, UsageTrigger
 from epc.dataplane.rules import (
+    Application,
     ApplyAction,
+    Duplicate,
     Far,
     FTeid,
     Gate,
@@ -29,6 +31,7 @@ from epc.dataplane.rules import (
     Urr,
     Usage,
 )
+from tests.dataplane import flows
 
 if TYPE_CHECKING:
     from conftest import Bench, Peer, Wire
@@ -728,6 +731,328 @@ async def test_answer_to_a_report_may_come_at_once(charged: Charged) -> None:
     await asyncio.sleep(0.2)
     assert charged.triggers == [UsageTrigger.TIME_QUOTA] * 2
     charged.pgw.forwarder.remove(1)
+
+
+# Applications
+
+
+VIDEO = Application(
+    id="video", domain_names=("video.example",), flows=(SdfFilter.from_flow_description("permit out 17 from 10.200.7.0/24 5000 to assigned"),))
+OTHER = Application(id="other", domain_names=("example.org", "stills.video.example"))
+RESOLVER = "10.200.0.53"
+
+
+class Detecting:
+    """The PGW with a dedicated bearer for the application "video"; what goes its way is counted by URR 16."""
+
+    def __init__(self, bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+        self.bench, self.pgw, self.gpdu = bench, pgw, gpdu
+        self.dedicated = FTeid(teid=0x50000009, address=bench.enb_host)
+        self.sequence = 0
+
+    def install(self, ue: UeIpAddress | None = None, *applications: str, far: ApplyAction = ApplyAction.FORWARD) -> None:
+        session, ue = self.pgw.session(ue), ue or UeIpAddress.parse(UE)
+        added = []
+        for number, application in enumerate(applications or ("video",), start=8):
+            added += [
+                Pdr(id=2 * number, precedence=number, source_interface=Interface.ACCESS, local_f_teid=self.pgw.s5u_pgw, ue_ip_address=ue,
+                    application_id=application, far_id=3, urr_ids=(number + 8,)),
+                Pdr(id=2 * number + 1, precedence=number, source_interface=Interface.CORE, network_instance="internet", ue_ip_address=ue,
+                    application_id=application, far_id=4, urr_ids=(number + 8,)),
+            ]
+        self.pgw.forwarder.install(dataclasses.replace(
+            session, pdrs=(*session.pdrs, *added),
+            fars=(*session.fars, Far(id=3, apply_action=far, network_instance="internet"),
+                  Far(id=4, apply_action=far, destination_interface=Interface.ACCESS, outer_header_creation=self.dedicated)),
+            urrs=(Urr(id=1), *(Urr(id=8 + number, application_events=True) for number in range(8, 8 + len(applications or ("video",))))),
+        ))
+
+    async def up(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.pgw.sgw.send(self.gpdu(self.pgw.s5u_pgw.teid, packet), self.bench.access_host)
+        await self.bench.settle()
+
+    async def down(self, *packets: bytes) -> None:
+        for packet in packets:
+            self.pgw.sgi.on_packet(packet)
+        await self.bench.settle()
+
+    async def ask(self, name: str, addresses: list[str], *, ttl_s: int = 60, number: int = 7, alias: str = "", port: int = 5353) -> None:
+        await self.up(flows.udp(UE, port, RESOLVER, 53, flows.dns_query(name, number=number)))
+        await self.down(flows.udp(RESOLVER, 53, UE, port, flows.dns_answer(name, addresses, number=number, ttl_s=ttl_s, alias=alias)))
+
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Packets up and down on the application's rules."""
+        usage = self.pgw.forwarder.usage(1)[16]
+        return usage.uplink_packets, usage.downlink_packets
+
+    @property
+    def reports(self) -> list[tuple[UsageTrigger, int, str | None]]:
+        return [(event.trigger, event.urr_id, event.application_id) for event in self.bench.events if isinstance(event, UsageReport)]
+
+
+@pytest.fixture
+def detecting(bench: Bench, pgw: Pgw, gpdu: Packet) -> Detecting:
+    pgw.forwarder.provision([VIDEO, OTHER])
+    return Detecting(bench, pgw, gpdu)
+
+
+STARTED, STOPPED = (UsageTrigger.APPLICATION_START, 16, "video"), (UsageTrigger.APPLICATION_STOP, 16, "video")
+
+
+@pytest.mark.parametrize(("ue", "server"), [(UE, SERVER), ("2001:db8:1::77", "2001:db8:9::1")], ids=["IPv4", "IPv6"])
+async def test_application_is_recognised_by_the_tls_server_name(detecting: Detecting, ue: str, server: str) -> None:
+    detecting.install(UeIpAddress.parse(ue))
+    hello = flows.client_hello("cdn7.video.example")
+    await detecting.up(flows.tcp(ue, 40000, server, 443, seq=99, flags=flows.SYN), flows.tcp(ue, 40000, server, 443, seq=100))
+    assert (detecting.counted, detecting.reports) == ((0, 0), [])
+    await detecting.up(flows.tcp(ue, 40000, server, 443, seq=100, data=hello))
+    assert (detecting.counted, detecting.reports) == ((1, 0), [STARTED])
+    answer = flows.tcp(server, 443, ue, 40000, seq=1, data=b"certificate")
+    await detecting.down(answer)
+    assert detecting.counted == (1, 1)
+    assert detecting.pgw.sgw.received == [detecting.gpdu(detecting.dedicated.teid, answer)]
+    await detecting.up(flows.tcp(ue, 40001, server, 443, seq=100, data=flows.client_hello("video.example.org")))
+    assert detecting.counted == (1, 1)
+
+
+async def test_server_name_in_two_segments_in_any_order(detecting: Detecting) -> None:
+    detecting.install()
+    hello = flows.grease_hello("www.video.example")
+    for port, order in ((40000, (0, 1, 2)), (40001, (1, 0, 2)), (40002, (2, 1, 0)), (40003, (0, 0, 1, 1, 2))):
+        before = detecting.counted[0]
+        first = (1 << 32) - 700         # the sequence number wraps within
+        segments = [flows.tcp(UE, port, SERVER, 443, seq=first + at, data=hello[at:at + 700]) for at in (0, 700, 1400)]
+        await detecting.up(flows.tcp(UE, port, SERVER, 443, seq=first - 1, flags=flows.SYN), *(segments[number] for number in order))
+        assert detecting.counted[0] == before + 1       # the last one completes the name
+    await detecting.up(flows.tcp(UE, 40000, SERVER, 443, seq=5))
+    assert detecting.counted[0] == 5
+
+
+async def test_application_is_recognised_by_the_http_host(detecting: Detecting) -> None:
+    detecting.install()
+    request = flows.http_get("video.example", "/film")
+    await detecting.up(flows.tcp(UE, 40000, SERVER, 8080, seq=1, data=request[:30]), flows.tcp(UE, 40000, SERVER, 8080, seq=31, data=request[30:]))
+    await detecting.down(flows.tcp(SERVER, 8080, UE, 40000, data=b"film"))
+    assert detecting.counted == (1, 1)
+    await detecting.up(flows.tcp(UE, 40001, SERVER, 80, seq=1, data=flows.http_get("novideo.example")))
+    assert detecting.counted == (1, 1)
+
+
+async def test_application_is_recognised_by_its_flows(detecting: Detecting) -> None:
+    detecting.install()
+    await detecting.up(flows.udp(UE, 40000, "10.200.7.9", 5000, b"x"), flows.udp(UE, 40000, "10.200.7.9", 5001, b"x"))
+    await detecting.down(flows.udp("10.200.7.9", 5000, UE, 40000, b"x"), flows.udp("10.200.8.9", 5000, UE, 40000, b"x"))
+    assert detecting.counted == (1, 1)
+    assert detecting.reports == [STARTED]
+
+
+async def test_addresses_in_the_answer_to_a_question_belong_to_the_application(detecting: Detecting) -> None:
+    detecting.install()
+    await detecting.ask("www.video.example", ["10.200.3.3"], alias="edge.cdn.example")
+    assert detecting.counted == (1, 1)              # question and answer
+    await detecting.ask("www.example.org", ["10.200.3.4"], number=8)
+    quic = [flows.udp(UE, 40000, address, 443, b"\xc0" + bytes(40)) for address in ("10.200.3.3", "10.200.3.4")]
+    await detecting.up(*quic)
+    assert detecting.counted == (2, 1)
+    # the name that a flow shows counts more than where it goes
+    await detecting.up(flows.tcp(UE, 40000, "10.200.3.3", 443, seq=1, data=flows.client_hello("www.example.org")))
+    assert detecting.counted == (2, 1)
+
+
+async def test_answer_that_nobody_asked_for_is_not_believed(detecting: Detecting) -> None:
+    detecting.install()
+    await detecting.down(flows.udp(RESOLVER, 53, UE, 5353, flows.dns_answer("video.example", ["10.200.3.3"], number=7)))
+    await detecting.up(flows.udp(UE, 5353, RESOLVER, 53, flows.dns_query("video.example", number=7)))
+    await detecting.down(flows.udp(RESOLVER, 53, UE, 5353, flows.dns_answer("video.example", ["10.200.3.3"], number=9)))
+    await detecting.up(flows.udp(UE, 40000, "10.200.3.3", 443, b"x"))
+    assert detecting.counted == (1, 2)              # the DNS messages, and no more
+
+
+async def test_blocked_application_is_dropped_and_told(detecting: Detecting) -> None:
+    detecting.install(far=ApplyAction.DROP)
+    await detecting.up(flows.tcp(UE, 40000, SERVER, 443, seq=1, data=flows.client_hello("video.example")), flows.udp(UE, 1, SERVER, 7, b"x"))
+    assert detecting.pgw.drops == {DropReason.FAR_DROP: 1}
+    assert detecting.reports == [STARTED]
+    assert len(detecting.pgw.sgi.received) == 1
+
+
+async def test_precedence_decides_between_applications_with_the_same_name(detecting: Detecting) -> None:
+    detecting.install(None, "other", "video")
+    await detecting.up(flows.tcp(UE, 40000, SERVER, 443, seq=1, data=flows.client_hello("stills.video.example")))
+    await detecting.up(flows.tcp(UE, 40001, SERVER, 443, seq=1, data=flows.client_hello("video.example")))
+    usage = detecting.pgw.forwarder.usage(1)
+    assert (usage[16].uplink_packets, usage[17].uplink_packets) == (1, 1)
+    assert sorted(detecting.reports, key=str) == sorted(
+        [(UsageTrigger.APPLICATION_START, 16, "other"), (UsageTrigger.APPLICATION_START, 17, "video")], key=str)
+
+
+async def test_application_may_be_provisioned_after_its_rules_and_changed(detecting: Detecting) -> None:
+    detecting.pgw.forwarder.provision([])
+    detecting.install()
+    segment = flows.tcp(UE, 40000, SERVER, 443, seq=1, data=flows.client_hello("video.example"))
+    await detecting.up(segment)
+    assert detecting.counted == (0, 0)
+    detecting.pgw.forwarder.provision([VIDEO])
+    await detecting.up(segment)
+    assert detecting.counted == (1, 0)
+    detecting.pgw.forwarder.provision([Application(id="video", domain_names=("film.example",))])
+    await detecting.up(segment)
+    assert detecting.counted == (1, 0)
+
+
+# Copies and redirection
+
+
+async def test_duplicates_go_to_every_place_and_count_once(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    session = pgw.session()
+    copies = tuple(Duplicate(destination_interface=Interface.ACCESS, outer_header_creation=FTeid(teid=0xDD00 + number, address=bench.enb_host))
+                   for number in range(2))
+    fars = tuple(
+        dataclasses.replace(far, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, duplicates=copies[:far.id]) for far in session.fars)
+    pgw.forwarder.install(dataclasses.replace(session, fars=fars))
+    up, down = ipv4(UE, SERVER), ipv4(SERVER, UE)
+    pgw.sgw.send(struct.pack(">BBHIHH", 0x32, 0xFF, 4 + len(up), pgw.s5u_pgw.teid, 7, 0) + up, bench.access_host)
+    await bench.settle()
+    assert (pgw.sgi.received, pgw.sgw.received) == ([up], [gpdu(0xDD00, up)])
+    pgw.sgw.received.clear()
+    pgw.sgi.on_packet(down)
+    await bench.settle()
+    assert sorted(pgw.sgw.received) == sorted([gpdu(teid, down) for teid in (0xDD00, 0xDD01, pgw.s5u_sgw.teid)])
+    one = Usage(uplink_packets=1, uplink_octets=len(up), downlink_packets=1, downlink_octets=len(down))
+    assert pgw.forwarder.usage(1)[1] == pgw.forwarder.statistics().usage == one
+    pgw.forwarder.modify(1, SessionChange(fars=session.fars))
+    pgw.sgi.on_packet(down)
+    await bench.settle()
+    assert len(pgw.sgw.received) == 4
+
+
+@pytest.mark.parametrize("far", [
+    Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, network_instance="internet"),
+    Far(id=1, apply_action=ApplyAction.DROP | ApplyAction.DUPLICATE, duplicates=(Duplicate(network_instance="internet"),)),
+    Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, network_instance="internet",
+        duplicates=(Duplicate(outer_header_creation=FTeid(teid=1, address="nowhere")),)),
+    Far(id=1, apply_action=ApplyAction.DROP, redirect_url="http://portal.example/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="ftp://portal.example/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example/\r\nSet-Cookie: x"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example:x/"),
+    Far(id=1, apply_action=ApplyAction.FORWARD, network_instance="internet", redirect_url="http://portal.example/" + "x" * 1000),
+], ids=["copy nowhere", "copy of what is dropped", "copy to no address", "redirect and drop", "scheme", "line break", "port", "too long"])
+async def test_copies_and_redirections_that_cannot_be_are_refused(pgw: Pgw, far: Far) -> None:
+    session = pgw.session()
+    with pytest.raises(RuleError):
+        pgw.forwarder.install(dataclasses.replace(session, fars=(far, session.fars[1])))
+    assert pgw.forwarder.sessions() == ()
+
+
+class Redirected:
+    """A session whose quota is used up, and whose web requests are sent to a portal."""
+
+    def __init__(self, bench: Bench, pgw: Pgw, gpdu: Packet, ue: str = UE, server: str = SERVER) -> None:
+        self.bench, self.pgw, self.gpdu, self.ue, self.server = bench, pgw, gpdu, ue, server
+
+    def install(self, *, both: bool = False, url: str = "http://portal.example/topup?why=quota") -> None:
+        session = self.pgw.session(UeIpAddress.parse(self.ue))
+        fars = tuple(dataclasses.replace(far, redirect_url=url if both or far.id == 1 else None) for far in session.fars)
+        self.pgw.forwarder.install(dataclasses.replace(session, fars=fars, urrs=(Urr(id=1, volume_quota_octets=0),)))
+
+    async def up(self, packet: bytes) -> None:
+        self.pgw.sgw.send(self.gpdu(self.pgw.s5u_pgw.teid, packet), self.bench.access_host)
+        await self.bench.settle()
+
+    async def down(self, packet: bytes) -> None:
+        self.pgw.sgi.on_packet(packet)
+        await self.bench.settle()
+
+    async def says(self, *, seq: int, ack: int = 0, flags: int = flows.ACK, data: bytes = b"", port: int = 80) -> flows.Segment | None:
+        """A segment, and what comes back."""
+        self.pgw.sgw.received.clear()
+        await self.up(flows.tcp(self.ue, 40000, self.server, port, seq=seq, ack=ack, flags=flags, data=data))
+        if not self.pgw.sgw.received:
+            return None
+        (message,) = self.pgw.sgw.received
+        assert message[:8] == self.gpdu(self.pgw.s5u_sgw.teid, message[8:])[:8]
+        segment = flows.Segment(message[8:])
+        assert (segment.source, segment.sport, segment.destination, segment.dport) == (self.server, port, self.ue, 40000)
+        return segment
+
+
+@pytest.mark.parametrize(("ue", "server"), [(UE, SERVER), ("2001:db8:1::77", "2001:db8:9::1")], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("both", [False, True], ids=["uplink", "both ways"])
+async def test_web_request_is_redirected(bench: Bench, pgw: Pgw, gpdu: Packet, ue: str, server: str, both: bool) -> None:
+    phone = Redirected(bench, pgw, gpdu, ue, server)
+    phone.install(both=both)
+    opened = await phone.says(seq=99, flags=flows.SYN)
+    assert opened is not None
+    assert (opened.flags, opened.ack, opened.data) == (flows.SYN | flows.ACK, 100, b"")
+    first = (opened.seq + 1) & 0xFFFFFFFF
+    assert await phone.says(seq=100, ack=first) is None
+    request = flows.http_get("www.example.org")
+    for _ in range(2):                              # the answer was lost once
+        answer = await phone.says(seq=100, ack=first, data=request)
+        assert answer is not None
+        assert (answer.flags, answer.seq, answer.ack) == (flows.FIN | flows.PSH | flows.ACK, first, 100 + len(request))
+        assert answer.data.startswith(b"HTTP/1.1 302 Found\r\n")
+        assert b"\r\nLocation: http://portal.example/topup?why=quota\r\n" in answer.data
+        assert answer.data.endswith(b"\r\n\r\n")
+    end = (first + len(answer.data) + 1) & 0xFFFFFFFF
+    assert await phone.says(seq=answer.ack, ack=end) is None
+    closed = await phone.says(seq=answer.ack, ack=end, flags=flows.FIN | flows.ACK)
+    assert closed is not None
+    assert (closed.flags, closed.seq, closed.ack) == (flows.ACK, end, answer.ack + 1)
+    assert (pgw.sgi.received, pgw.drops) == ([], {})
+    assert pgw.forwarder.usage(1)[1] == Usage()     # nobody pays for it
+
+
+async def test_redirection_knows_its_connections_again(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install()
+    stray = await phone.says(seq=100, ack=12345, data=flows.http_get("www.example.org"))
+    assert stray is not None
+    assert (stray.flags, stray.data) == (flows.RST | flows.ACK, b"")
+    opened = await phone.says(seq=99, flags=flows.SYN)
+    assert opened is not None
+    no_http = await phone.says(seq=100, ack=opened.seq + 1, data=b"\x16\x03\x01")
+    assert no_http is not None
+    assert no_http.flags == flows.RST | flows.ACK
+    assert await phone.says(seq=100, flags=flows.RST) is None
+
+
+async def test_only_dns_and_the_portal_pass_a_redirection(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install()
+    question = flows.udp(UE, 5353, RESOLVER, 53, flows.dns_query("portal.example"))
+    answer = flows.udp(RESOLVER, 53, UE, 5353, flows.dns_answer("portal.example", ["10.200.0.80"]))
+    to_portal = flows.tcp(UE, 40000, "10.200.0.80", 443, seq=1, flags=flows.SYN)
+    from_portal = flows.tcp("10.200.0.80", 443, UE, 40000, seq=1, ack=2, flags=flows.SYN | flows.ACK)
+    for packet in (to_portal, question):
+        await phone.up(packet)
+    assert pgw.sgi.received == [question]           # the portal is not known yet
+    for packet in (from_portal, answer):
+        await phone.down(packet)
+    assert pgw.sgw.received == [gpdu(pgw.s5u_sgw.teid, answer)]
+    await phone.up(to_portal)
+    await phone.down(from_portal)
+    assert (pgw.sgi.received, pgw.sgw.received[1:]) == ([question, to_portal], [gpdu(pgw.s5u_sgw.teid, from_portal)])
+    for packet in (flows.udp(UE, 1, SERVER, 7, b"x"), flows.tcp(UE, 40000, SERVER, 443, flags=flows.SYN)):
+        await phone.up(packet)
+    await phone.down(flows.udp(SERVER, 7, UE, 1, b"x"))
+    assert pgw.drops == {DropReason.FAR_DROP: 3, DropReason.QUOTA_EXHAUSTED: 2}
+    assert pgw.forwarder.usage(1)[1] == Usage()
+    total = pgw.forwarder.statistics().usage
+    assert (total.uplink_packets, total.downlink_packets) == (2, 2)
+    pgw.forwarder.remove(1)
+    assert pgw.forwarder.statistics().usage == total
+
+
+async def test_redirection_ends_with_a_new_quota(bench: Bench, pgw: Pgw, gpdu: Packet) -> None:
+    phone = Redirected(bench, pgw, gpdu)
+    phone.install(both=True)
+    assert await phone.says(seq=99, flags=flows.SYN) is not None
+    pgw.forwarder.modify(1, SessionChange(fars=pgw.session().fars, urrs=(Urr(id=1, volume_quota_octets=10_000),)))
+    assert await phone.says(seq=99, flags=flows.SYN) is None
+    assert len(pgw.sgi.received) == 1
 
 
 # An eNodeB: one link a UE

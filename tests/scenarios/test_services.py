@@ -63,3 +63,36 @@ async def test_programs_need_phones_in_namespaces(network: Build) -> None:
         with pytest.raises(ScenarioFailed, match="`curl` cannot run as IMSI 001010000000001, for phones live inside this process"):
             await world.lab.run_as(phone, "curl", "http://allowed.example/")
         await world.lab.detach(phone)
+
+
+async def test_where_phones_live_by_default_and_by_choice(network: Build) -> None:
+    sim = {"k": "465B5CE8B199B49FAA5F0A2EE238A6BC", "opc": "E8ED289DEBA952E4283B54E88E6183CA"}
+    phones = [
+        {"imsi": IMSI, **sim, "host": "none"}, {"imsi": "001010000000002", "count": 3, "host": "auto", **sim},
+        {"imsi": "001010000000005", "count": 10, **sim}, {"imsi": "001010000000100", "host": "namespace", **sim},
+    ]
+    async with network({"enb1.phones": phones}) as world:
+        lab = world.lab
+        assert [phone.host_kind for phone in lab.phones] == ["none", *["auto"] * 3, *["in_process"] * 10, "namespace"]
+        phone = lab.phone(IMSI)
+        await lab.attach(phone)
+        with pytest.raises(ConnectionError, match="no IP stack"):
+            await phone.host()
+        await lab.detach(phone)
+
+
+async def test_a_phones_host_goes_with_its_address_and_comes_back_with_a_new_one(network: Build) -> None:
+    async with network(WITH_SERVICES) as world:
+        lab = world.lab
+        phone = lab.phone(IMSI)
+        await lab.attach(phone)
+        first = await phone.host()
+        assert await phone.host() is first
+        await lab.detach(phone)
+        assert phone._host is None
+        with pytest.raises(ConnectionError, match="not attached"):
+            await phone.host()
+        await lab.attach(phone)
+        assert (await lab.fetch(phone, "http://allowed.example/")).ok
+        assert await phone.host() is not first
+        await lab.detach(phone)
