@@ -96,6 +96,11 @@ class EndpointTcp:
             listener.close()
         for connection in list(self._connections.values()):
             connection.abort()
+        self.transmit = _nowhere        # the host and its TCP know each other: a circle, unless one of them lets go
+
+
+def _nowhere(source: IPv4Address, destination: IPv4Address, segment: bytes) -> None:
+    pass
 
 
 class EndpointListener:
