@@ -38,6 +38,7 @@ class PhoneConfig(UeConfig):
     host: Literal["none", "namespace", "in_process", "auto"] | None = Field(
         default=None, description="where its programs run; default: as phone_hosts says for the eNodeB's first 8 phones, in_process for "
                                   "more; none: no IP stack; namespace: made at the attach already, otherwise hosts are made when first used")
+    searches: bool = Field(default=False, description="looks for another cell of this eNodeB by itself when it is told that it may not use its own")
     guti: StoredGuti | None = Field(default=None, description="left from an earlier registration; an MME that does not know it asks for the IMSI")
 
 
@@ -78,6 +79,7 @@ class Station(Enb):
                         plmn=Plmn(entry.guti.plmn), mme_group_id=entry.guti.mme_group_id, mme_code=entry.guti.mme_code, m_tmsi=entry.guti.m_tmsi)
                 ue.camp_on(self._cell_of(entry))
                 self.phones[ue.sim.imsi] = Phone(ue, self._hosts_for(entry), is_ready_to_use=entry.host == "namespace")
+                ue.cells_in_reach = tuple(self.cells) if entry.searches else ()
 
     async def stop(self) -> None:
         for phone in self.phones.values():

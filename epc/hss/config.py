@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from epc.hss.provisioning import TEST_K, TEST_OPC, parse_subscriber
 from epc.hss.store import Subscriber
 from epc.node import NodeConfig, Section
-from epc.node.config import Digits, ImsiDigits
+from epc.node.config import Digits, ImsiDigits, PlmnDigits
 from epc.node.database import check_database_url
 from epc.node.diameter import DiameterServer
 
@@ -19,6 +19,14 @@ class AuthenticationConfig(Section):
     max_vectors: int = Field(default=5, ge=1, le=32, description="how many vectors one answer may hold, whatever the MME asks for")
     check_serving_network: bool = Field(
         default=False, description="give vectors for a network only to nodes of that network's realm (TS 29.272 clause 5.2.3.1.3)")
+
+
+class RoamingSection(Section):
+    """Where subscribers of this network may roam at all; what each subscription says comes on top."""
+
+    partners: tuple[PlmnDigits, ...] | None = Field(
+        default=None, description="visited networks with which there is an agreement; [] is none; default: every network")
+    home_plmns: tuple[PlmnDigits, ...] = Field(default=(), description="networks that are no roaming; default: the one that the IMSI names")
 
 
 class ProvisionedSubscriber(Section):
@@ -38,7 +46,12 @@ class ProvisionedSubscriber(Section):
     sqn: Digits = ""
     status: str = "granted"
     access_restriction: Digits = ""
+    barring: str = ""
     roaming_allowed: bool = True
+    allowed_plmns: Digits = ""
+    blocked_plmns: Digits = ""
+    zone_codes: Digits = ""
+    apn_oi_replacement: str = ""
     rau_tau_timer_s: int = 3240
     ambr_ul: str = "500M"
     ambr_dl: str = "1G"
@@ -66,6 +79,7 @@ class HssConfig(NodeConfig):
         default=None, description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; default: subscribers.sqlite in state_directory, "
                                   "or in memory where there is none")
     subscribers: tuple[ProvisionedSubscriber, ...] = ()
+    roaming: RoamingSection = RoamingSection()
     authentication: AuthenticationConfig = AuthenticationConfig()
 
     @property

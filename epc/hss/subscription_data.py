@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
-from epc.hss.store import ApnConfiguration, PgwIdentity, Subscriber
+from epc.hss.store import NO_BARRING, ApnConfiguration, PgwIdentity, Subscriber
 from epc.wire.diameter import subscription
 from epc.wire.diameter.avp import TbcdDigits
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
@@ -20,6 +20,7 @@ from epc.wire.diameter.subscription import (
     PdnGwAllocationType,
     SubscriberStatus,
     SubscriptionData,
+    VplmnDynamicAddressAllowed,
 )
 
 _MAX_BPS = 2**32 - 1        # Max-Requested-Bandwidth is an Unsigned32 of bit/s
@@ -27,15 +28,24 @@ _MAX_BPS = 2**32 - 1        # Max-Requested-Bandwidth is an Unsigned32 of bit/s
 
 def subscription_data(subscriber: Subscriber) -> SubscriptionData:
     """All of it, as in Update-Location-Answer."""
-    is_barred = subscriber.status is SubscriberStatus.OPERATOR_DETERMINED_BARRING
+    barring = subscriber.barring | (OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED if is_barred(subscriber) else NO_BARRING)
     return SubscriptionData(
-        subscriber_status=subscriber.status, msisdn=TbcdDigits(subscriber.msisdn) if subscriber.msisdn else None,
+        subscriber_status=SubscriberStatus.OPERATOR_DETERMINED_BARRING if barring else SubscriberStatus.SERVICE_GRANTED,
+        msisdn=TbcdDigits(subscriber.msisdn) if subscriber.msisdn else None,
         network_access_mode=subscriber.network_access_mode,
-        operator_determined_barring=OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED if is_barred else None,
+        operator_determined_barring=barring or None,
+        regional_subscription_zone_code=tuple([code.to_bytes(2) for code in subscriber.zone_codes]),
+        apn_oi_replacement=subscriber.apn_oi_replacement,
         access_restriction_data=subscriber.access_restriction or None,
         ambr=_ambr(subscriber.ambr_ul_bps, subscriber.ambr_dl_bps),
         apn_configuration_profile=_profile(subscriber.default_context_id, subscriber.apns),
         subscribed_periodic_rau_tau_timer=subscriber.rau_tau_timer_s)
+
+
+def is_barred(subscriber: Subscriber) -> bool:
+    """No packet service at all."""
+    return ((subscriber.status is SubscriberStatus.OPERATOR_DETERMINED_BARRING and not subscriber.barring)
+            or OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED in subscriber.barring)
 
 
 # Subscribers by the thousand differ in identity and share the rest: what depends on the rest only is built once.
@@ -58,8 +68,15 @@ def _apn_configuration(apn: ApnConfiguration) -> subscription.ApnConfiguration:
                 priority_level=apn.arp_priority_level,
                 pre_emption_capability=PreEmptionCapability(not apn.preemption_capability),
                 pre_emption_vulnerability=PreEmptionVulnerability(not apn.preemption_vulnerability))),
-        mip6_agent_info=_agent(apn.pgw) if apn.pgw else None, pdn_gw_allocation_type=PdnGwAllocationType.DYNAMIC if apn.pgw else None,
-        ambr=_ambr(apn.ambr_ul_bps, apn.ambr_dl_bps))
+        mip6_agent_info=_agent(apn.pgw) if apn.pgw else None, pdn_gw_allocation_type=_allocation(apn.pgw),
+        vplmn_dynamic_address_allowed=VplmnDynamicAddressAllowed.ALLOWED if apn.vplmn_allowed else None,
+        apn_oi_replacement=apn.apn_oi_replacement, ambr=_ambr(apn.ambr_ul_bps, apn.ambr_dl_bps))
+
+
+def _allocation(pgw: PgwIdentity | None) -> PdnGwAllocationType | None:
+    if pgw is None:
+        return None
+    return PdnGwAllocationType.STATIC if pgw.is_static else PdnGwAllocationType.DYNAMIC
 
 
 def _agent(pgw: PgwIdentity) -> Mip6AgentInfo:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING
 
 from epc.hss.cancel_location import cancel_location
 from epc.hss.store import Subscriber
-from epc.hss.subscription_data import subscription_data
+from epc.hss.subscription_data import is_barred, subscription_data
 from epc.procedure import Reject
 from epc.wire.diameter import ExperimentalResultCode, RatType, ResultCode
 from epc.wire.diameter.s6a import (
     CancellationType,
+    ErrorDiagnostic,
     TerminalInformation,
     UlaFlags,
     UlrFlags,
     UpdateLocationAnswer,
     UpdateLocationRequest,
 )
-from epc.wire.diameter.subscription import AccessRestrictionData
+from epc.wire.diameter.subscription import AccessRestrictionData, OperatorDeterminedBarring
 
 if TYPE_CHECKING:
     from epc.hss.node import Hss
@@ -38,8 +39,7 @@ async def update_location(hss: Hss, request: UpdateLocationRequest) -> UpdateLoc
     forbids = _FORBIDS.get(request.rat_type)
     if forbids is not None and forbids in subscriber.access_restriction:
         raise Reject(ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED, forbids.name or "")
-    if not subscriber.roaming_allowed and request.visited_plmn_id not in subscriber.home_plmns:
-        raise Reject(ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, f"no roaming in {request.visited_plmn_id}")
+    check_roaming(hss, subscriber, request.visited_plmn_id)
     if not request.ulr_flags & UlrFlags.S6A_S6D_INDICATOR:
         raise Reject(ResultCode.DIAMETER_INVALID_AVP_VALUE, "ULR-Flags of an SGSN: this HSS serves MMEs")
 
@@ -59,6 +59,24 @@ async def update_location(hss: Hss, request: UpdateLocationRequest) -> UpdateLoc
         session_id=request.session_id, result_code=ResultCode.DIAMETER_SUCCESS, origin_host=hss.config.origin_host,
         origin_realm=hss.config.origin_realm, ula_flags=UlaFlags.SEPARATION_INDICATION,
         subscription_data=None if is_skipped else subscription_data(subscriber))
+
+
+def check_roaming(hss: Hss, subscriber: Subscriber, visited_plmn: str) -> None:
+    """Raise :class:`Reject` when the subscriber may not use the network ``visited_plmn``: by agreement, by subscription, by barring."""
+    roaming = hss.config.roaming
+    if visited_plmn in subscriber.home_plmns or visited_plmn in roaming.home_plmns:
+        return
+    refused = ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED
+    if roaming.partners is not None and visited_plmn not in roaming.partners:
+        raise Reject(refused, f"no roaming agreement with {visited_plmn}")
+    if not subscriber.may_roam_in(visited_plmn):
+        raise Reject(refused, f"the subscription is not for {visited_plmn}")
+    if is_barred(subscriber):
+        raise Reject(refused, "all packet oriented services are barred", inner=ErrorDiagnostic.ODB_ALL_APN)
+    barring = subscriber.barring
+    if OperatorDeterminedBarring.ROAMER_ACCESS_HPLMN_AP_BARRED in barring and (
+            OperatorDeterminedBarring.ROAMER_ACCESS_VPLMN_AP_BARRED in barring or not any(apn.vplmn_allowed for apn in subscriber.apns)):
+        raise Reject(refused, "access points at home are barred abroad, and there are no others", inner=ErrorDiagnostic.ODB_HPLMN_APN)
 
 
 def _is_elsewhere(subscriber: Subscriber, mme_host: str) -> bool:

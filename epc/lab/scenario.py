@@ -85,7 +85,8 @@ def lifelines_of(topology: Topology) -> Lifelines:
 
 
 def _listens_at(entry: NodeEntry) -> tuple[str, ...]:
-    return tuple([each.host for _, section in entry.config for each in getattr(section, "listen", ())])
+    sections = (entry.config, *(section for _, section in entry.config))
+    return tuple([each.host for section in sections for each in getattr(section, "listen", ())])
 
 
 class LabTap:

@@ -23,8 +23,8 @@ def story_of(imsi: str, ip: str, observer: LadderObserver) -> list[str]:
         story.append(f"Subscription and leave to roam: from {_whose(observer, way[-1])}.")
     gateway = next((event.destination for event in reversed(events) if event.name == "Create Session Request" and event.interface == "S5/S8"), "")
     if gateway:
-        names = [event.detail.split(":", 1)[0] for event in observer.events if event.interface == "DNS" and event.name == "DNS query"]
-        asked = f", found by DNS ({', '.join(dict.fromkeys(names))})" if names else ""
+        names = [event.detail.split()[0] for event in observer.events if event.name == "DNS query" and ".apn." in event.detail]
+        asked = f", found by DNS under {names[-1]}.3gppnetwork.org" if names else ""
         story.append(f"PDN gateway: {_whose(observer, gateway)}{asked}.")
     if policy := [event for event in events if event.interface in ("Gx", "S9") and event.name == _POLICY and event.detail.startswith("initial")]:
         story.append(f"Policy: decided by {_whose(observer, policy[-1].destination)}.")

@@ -54,6 +54,8 @@ def load_topology(path: Path) -> Topology:
     nodes = data.get("nodes")
     if not isinstance(nodes, dict) or not nodes:
         raise ConfigError([*problems, f"{path}:{_line_of(root, 'nodes')}: nodes: a mapping of node names to configurations is needed"])
+    if not _may_bind_every_port():
+        nodes = _with_ports_for_everybody(nodes)
     composed = {key.value: value for key, value in root.value}.get("nodes", root)
     entries = []
     for name, value in nodes.items():
@@ -80,6 +82,32 @@ def load_topology(path: Path) -> Topology:
     order = list(KINDS)
     entries.sort(key=lambda entry: order.index(entry.kind))
     return Topology(name=str(data.get("name", path.stem)), operators={str(key): value for key, value in operators.items()}, nodes=tuple(entries))
+
+
+_FIRST_PORT_FOR_EVERYBODY = 1024
+_RAISED_BY = 10_000
+_CAP_NET_BIND_SERVICE = 10
+
+
+def _may_bind_every_port() -> bool:
+    """Whether this process may bind ports such as 53; what cannot be found out is taken for a yes."""
+    try:
+        if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) < _FIRST_PORT_FOR_EVERYBODY // 20:
+            return True
+        capabilities = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff:"))
+    except (OSError, ValueError, StopIteration):
+        return True
+    return bool(int(capabilities.split()[1], 16) >> _CAP_NET_BIND_SERVICE & 1)
+
+
+def _with_ports_for_everybody(value: Any) -> Any:
+    """The same topology with every ``port`` below 1024 raised by 10000, at servers and at those who ask them: 53 becomes 10053."""
+    if isinstance(value, dict):
+        return {key: each + _RAISED_BY if key == "port" and isinstance(each, int) and 0 < each < _FIRST_PORT_FOR_EVERYBODY
+                else _with_ports_for_everybody(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_with_ports_for_everybody(each) for each in value]
+    return value
 
 
 def _line_of(root: yaml.MappingNode, key: str) -> int:

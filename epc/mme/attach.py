@@ -12,6 +12,7 @@ from epc.mme.erab_release import erab_release
 from epc.mme.erab_setup import erab_setup
 from epc.mme.identity import identify, imsi_of
 from epc.mme.initial_context_setup import initial_context_setup
+from epc.mme.roaming import allowed_tais, check_agreement, check_area
 from epc.mme.s11 import DEFAULT_BEARER_EBI, PdnGranted
 from epc.mme.security_mode import SecurityModeFailed, take_security_into_use
 from epc.mme.subscription import check_access, pdn_request
@@ -55,6 +56,7 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
             if ue.imsi is not None and ue.imsi != imsi:
                 raise Reject(EmmCause.UE_IDENTITY_CANNOT_BE_DERIVED_BY_THE_NETWORK, "the phone has proved to be another one")
             ue.imsi = imsi
+            check_agreement(mme, imsi)
 
             #  3-4 prove it, and protect what follows; a phone that its stored context has verified need not
             if not mme.may_skip_authentication(ue):
@@ -69,11 +71,12 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
                 await mme.s6a.update_location(ue, initial_attach=True)
             assert ue.subscription is not None
             check_access(ue.subscription)
+            check_area(mme, ue.subscription, ue.known_location.tai)
 
             #  6-7 session at SGW and PGW
             step(6, "create-session")
             undo.callback(mme.drop_session, ue)
-            granted = await mme.s11.create_session(ue, pdn_request(
+            granted = await mme.s11.create_session(ue, await pdn_request(
                 mme, ue, ebi=DEFAULT_BEARER_EBI, requested_apn=wanted.access_point_name, requested_pdn_type=wanted.pdn_type,
                 protocol_configuration_options=wanted.protocol_configuration_options,
                 extended_protocol_configuration_options=wanted.extended_protocol_configuration_options))
@@ -240,7 +243,7 @@ def _accept(
     return nas.AttachAccept(
         eps_attach_result=nas.EpsAttachResult.EPS_ONLY,
         t3412=mme.t3412,
-        tai_list=mme.tai_list,
+        tai_list=allowed_tais(mme, ue.subscription),
         esm_message_container=nas.encode(esm),
         guti=mme.guti(ue),
         emm_cause=EmmCause.CS_DOMAIN_NOT_AVAILABLE if combined else None,

@@ -29,6 +29,7 @@ from epc.node import Command, Node, TunnelEnd, View
 from epc.node.state import AssociatedPeer, diameter_peers, gtp_paths
 from epc.procedure import Collision, Slot, table
 from epc.security.nas_algorithms import Eea, Eia
+from epc.transport.dns import DnsClient
 from epc.transport.interface import Association, Listener, Transport
 from epc.wire import nas, s1ap
 from epc.wire.errors import WireError
@@ -63,6 +64,9 @@ class Mme(Node[MmeConfig]):
         self._listeners: list[Listener] = []
         self._mme_ue_s1ap_ids = 0
         self._locations: dict[tuple[bytes, bytes, bytes, int], Location] = {}
+        self.resolver = None if config.dns is None else DnsClient(
+            transport, [server.address for server in config.dns.servers], observer=self.metrics, entropy=self.entropy, local=config.dns.host,
+            timeout_s=config.dns.timeout_s, attempts=config.dns.attempts)
         self.s11 = S11(self)
         self.s6a = S6a(self)
         # what is the same for every phone is made once
@@ -85,6 +89,8 @@ class Mme(Node[MmeConfig]):
 
     async def start(self) -> None:
         await self.s11.endpoint.open()
+        if self.resolver is not None:
+            await self.resolver.open()
         await self.s6a.endpoint.start()
         for endpoint in self.config.s1:
             self._listeners.append(await self.transport.listen_sctp(endpoint.address, self._accept, interface="S1-MME"))
@@ -98,6 +104,8 @@ class Mme(Node[MmeConfig]):
             association.shutdown()
         for ue in list(self.ues.by_imsi.values()):
             ue.stop_clock()
+        if self.resolver is not None:
+            self.resolver.close()
         await self.s6a.endpoint.stop()
         await self.s11.endpoint.close()
 

@@ -33,7 +33,7 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
             if not ue.is_registered or session is None:
                 raise Reject(EmmCause.ESM_FAILURE, "the phone is not registered",
                              inner=EsmCause.MESSAGE_TYPE_NOT_COMPATIBLE_WITH_THE_PROTOCOL_STATE)
-            wanted = pdn_request(
+            wanted = await pdn_request(
                 mme, ue, ebi=_free_ebi(session), requested_apn=request.access_point_name, requested_pdn_type=request.pdn_type,
                 protocol_configuration_options=request.protocol_configuration_options,
                 extended_protocol_configuration_options=request.extended_protocol_configuration_options)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from epc.mme.delete_bearer import delete_bearer
 from epc.mme.downlink_data_notification import downlink_data_notification
+from epc.mme.gateway_selection import select_sgw
 from epc.mme.pgw_restart_notification import pgw_restart_notification
 from epc.mme.ue_context import Bearer, PdnConnection, SgwSession, UeContext
 from epc.node.gtpc import restart_counter
@@ -75,7 +76,12 @@ _ESM_CAUSES: dict[int, EsmCause] = {
     CauseValue.REQUEST_REJECTED: EsmCause.REQUEST_REJECTED_UNSPECIFIED,
     CauseValue.MULTIPLE_PDN_CONNECTIONS_FOR_A_GIVEN_APN_NOT_ALLOWED: EsmCause.MULTIPLE_PDN_CONNECTIONS_FOR_A_GIVEN_APN_NOT_ALLOWED,
 }
+_ANOTHER_PGW_MAY = frozenset({CauseValue.REMOTE_PEER_NOT_RESPONDING, CauseValue.NO_RESOURCES_AVAILABLE, CauseValue.GTP_C_ENTITY_CONGESTION})
 A = TypeVar("A", bound=Message)
+
+
+class PgwUnavailable(Reject):
+    """This PGW cannot take the phone now; another one may."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +89,9 @@ class PdnRequest:
     """A PDN connection to be made, with everything decided but what SGW and PGW give."""
 
     ebi: int
-    apn: str
-    pgw: str                                    # IP address
+    apn: str                                    # network identifier
+    operator_identifier: str
+    pgws: tuple[str, ...]                       # IP addresses, to be tried in this order
     pdn_type: nas.PdnType
     static_ipv4: IPv4Address | None = None
     qos: BearerQos
@@ -151,12 +158,13 @@ class S11:
             await asyncio.wait(ending)          # TS 23.401 clause 5.3.2.1, steps 7 and 10: first the old sessions go
         session = ue.session
         if session is None:
-            session = SgwSession(ue.known_imsi, self._mme.config.sgw_for(ue.known_location.tai.tac), self._new_teid())
+            sgw, name = await select_sgw(self._mme, ue)
+            session = SgwSession(ue.known_imsi, sgw, self._new_teid(), name)
             self.sessions[session.s11_mme_teid] = session
             self._owner[session.s11_mme_teid] = ue
             self.endpoint.watch(session.sgw)
         try:
-            granted = await self._create_session(ue, session, wanted)
+            granted = await self._at_one_of(ue, session, wanted)
         except Reject:
             if not session.pdns:
                 self.free(session)
@@ -164,7 +172,17 @@ class S11:
         ue.session = session
         return granted
 
-    async def _create_session(self, ue: UeContext, session: SgwSession, wanted: PdnRequest) -> PdnGranted:
+    async def _at_one_of(self, ue: UeContext, session: SgwSession, wanted: PdnRequest) -> PdnGranted:
+        """The PGWs one after the other, until one answers that can take the phone (TS 29.303 clause 4.3.1)."""
+        *others, last = wanted.pgws
+        for pgw in others:
+            try:
+                return await self._create_session(ue, session, wanted, pgw)
+            except PgwUnavailable as error:
+                self._mme.log.info("pgw.passed_over", pgw=pgw, reason=str(error))
+        return await self._create_session(ue, session, wanted, last)
+
+    async def _create_session(self, ue: UeContext, session: SgwSession, wanted: PdnRequest, pgw: str) -> PdnGranted:
         location = ue.known_location
         subscription = ue.subscription
         request = CreateSessionRequest(
@@ -176,8 +194,8 @@ class S11:
             rat_type=RatType.EUTRAN,
             indication=Indication.DAF if wanted.pdn_type == nas.PdnType.IPV4V6 else None,
             sender_fteid=self._fteid(InterfaceType.S11_MME_GTP_C, session.s11_mme_teid, self._address),
-            pgw_fteid=self._fteid(InterfaceType.S5_S8_PGW_GTP_C, 0, ip_address(wanted.pgw)),
-            apn=wanted.apn,
+            pgw_fteid=self._fteid(InterfaceType.S5_S8_PGW_GTP_C, 0, ip_address(pgw)),
+            apn=f"{wanted.apn}.{wanted.operator_identifier}",
             selection_mode=SelectionMode.MS_OR_NETWORK_PROVIDED_APN_SUBSCRIPTION_VERIFIED,
             pdn_type=GtpPdnType(wanted.pdn_type),
             paa=_address_to_allocate(wanted),
@@ -201,8 +219,9 @@ class S11:
             raise
         cause = answer.cause.value
         if not answer.cause.is_accepted:
-            raise Reject(EmmCause.ESM_FAILURE, f"Create Session: {CauseValue(cause).name if cause in list(CauseValue) else cause}",
-                         inner=_ESM_CAUSES.get(cause, EsmCause.REQUEST_REJECTED_BY_SERVING_GW_OR_PDN_GW))
+            kind = PgwUnavailable if cause in _ANOTHER_PGW_MAY else Reject
+            raise kind(EmmCause.ESM_FAILURE, f"Create Session: {CauseValue(cause).name if cause in list(CauseValue) else cause}",
+                       inner=_ESM_CAUSES.get(cause, EsmCause.REQUEST_REJECTED_BY_SERVING_GW_OR_PDN_GW))
         created = next((each for each in answer.bearer_contexts_created if each.ebi == wanted.ebi and each.cause.is_accepted), None)
         s1u = None if created is None else created.s1u_sgw_fteid
         address = None if answer.paa is None else _pdn_address(answer.paa)
@@ -213,7 +232,7 @@ class S11:
                 await self.delete_pdn_connection(session, wanted.ebi, location.uli)
             raise Reject(EmmCause.ESM_FAILURE, "Create Session Response lacks what a bearer needs", inner=EsmCause.NETWORK_FAILURE)
         bearer = Bearer(wanted.ebi, created.bearer_qos or wanted.qos, s1u.teid, _address_of(s1u))
-        pgw = wanted.pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
+        pgw = pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
         pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer})
         session.pdns[wanted.ebi] = pdn
         return PdnGranted(

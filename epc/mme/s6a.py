@@ -24,7 +24,7 @@ from epc.wire.diameter import (
 )
 from epc.wire.errors import WireError
 from epc.wire.identity import Plmn
-from epc.wire.nas import EmmCause
+from epc.wire.nas import EmmCause, EsmCause
 
 if TYPE_CHECKING:
     from epc.mme.node import Mme
@@ -32,27 +32,33 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound=s6a.S6aAnswer)
 _MOST_REALMS = 1_000
 
-# TS 29.272 annex A; errors of the network itself, which it does not map, are #17
+# TS 29.272 annex A; what it does not map is #17, and where it leaves the choice, the configuration decides
 _EMM_CAUSES: dict[int, EmmCause] = {
     ExperimentalResultCode.DIAMETER_ERROR_USER_UNKNOWN: EmmCause.EPS_SERVICES_AND_NON_EPS_SERVICES_NOT_ALLOWED,
-    ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION: EmmCause.EPS_SERVICES_NOT_ALLOWED,
-    ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED: EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA,
     ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED: EmmCause.PLMN_NOT_ALLOWED,
     ExperimentalResultCode.DIAMETER_AUTHENTICATION_DATA_UNAVAILABLE: EmmCause.NETWORK_FAILURE,
 }
 
 
-def emm_cause_of(answer: s6a.S6aAnswer) -> EmmCause:
-    """The cause for the phone in an answer that is no success."""
+def refusal_of(answer: s6a.S6aAnswer, rat_not_allowed: EmmCause = EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA) -> Reject:
+    """What an answer that is no success means to the phone."""
+    detail = f"{type(answer).__name__}: {answer.result!r}"
     if answer.experimental_result is None:
-        return EmmCause.NETWORK_FAILURE
-    code = answer.experimental_result.experimental_result_code
+        elsewhere = answer.result == ResultCode.DIAMETER_AUTHORIZATION_REJECTED
+        return Reject(EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA if elsewhere else EmmCause.NETWORK_FAILURE, detail)
     diagnostic = getattr(answer, "error_diagnostic", None)
-    if code == ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION and diagnostic == s6a.ErrorDiagnostic.GPRS_DATA_SUBSCRIBED:
-        return EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA
-    if code == ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED and diagnostic is not None:
-        return EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN
-    return _EMM_CAUSES.get(code, EmmCause.NETWORK_FAILURE)
+    match answer.experimental_result.experimental_result_code:
+        case ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED:
+            return Reject(rat_not_allowed, detail)
+        case ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION:
+            nothing_at_all = diagnostic == s6a.ErrorDiagnostic.NO_GPRS_DATA_SUBSCRIBED
+            return Reject(EmmCause.EPS_SERVICES_NOT_ALLOWED if nothing_at_all else EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA, detail)
+        case ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED if diagnostic == s6a.ErrorDiagnostic.ODB_ALL_APN:
+            return Reject(EmmCause.ESM_FAILURE, detail, inner=EsmCause.OPERATOR_DETERMINED_BARRING)
+        case ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED if diagnostic is not None:
+            return Reject(EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN, detail)
+        case code:
+            return Reject(_EMM_CAUSES.get(code, EmmCause.NETWORK_FAILURE), detail)
 
 
 class S6a:
@@ -122,6 +128,7 @@ class S6a:
             self._mme.log.debug("s6a.m_tmsi_frozen")        # never given twice while its owner is known; random beyond that
 
     async def _ask(self, request: Message, answer: type[A]) -> A:
+        config = self._mme.config
         try:
             packet = await self.endpoint.request(request, timer=self._mme.timers.tx)
         except TimerExpired:
@@ -131,11 +138,16 @@ class S6a:
         except WireError as error:
             raise Reject(EmmCause.NETWORK_FAILURE, f"{answer.__name__}: {error}") from None
         message = packet.message
+        result = message.result if isinstance(message, Answer) else None
+        match result:
+            case ResultCode.DIAMETER_UNABLE_TO_DELIVER:
+                raise Reject(EmmCause[config.roaming.home_unreachable], f"{answer.__name__}: {result!r}")
+            case ResultCode.DIAMETER_REALM_NOT_SERVED:
+                raise Reject(EmmCause[config.roaming.realm_not_served], f"{answer.__name__}: {result!r}")
         if not isinstance(message, answer):
-            result = message.result if isinstance(message, Answer) else None
             raise Reject(EmmCause.NETWORK_FAILURE, f"{type(message).__name__} {result} instead of {answer.__name__}")
         if not message.is_success:
-            raise Reject(emm_cause_of(message), f"{answer.__name__}: {message.result!r}")
+            raise refusal_of(message, EmmCause[config.roaming.rat_not_allowed])
         return message
 
     def _home_realm(self, imsi: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from epc.mme.gateway_selection import select_pgws
 from epc.mme.s11 import PdnRequest
 from epc.procedure import Reject
 from epc.wire import gtpv2, nas
@@ -79,7 +80,7 @@ def choose_pdn_type(requested: int, subscribed: int) -> nas.PdnType:
     raise Reject(EmmCause.ESM_FAILURE, f"PDN type {requested} is not offered", inner=EsmCause.UNKNOWN_PDN_TYPE)
 
 
-def pdn_request(
+async def pdn_request(
     mme: Mme, ue: UeContext, *, ebi: int, requested_apn: str | None, requested_pdn_type: int,
     protocol_configuration_options: bytes | None, extended_protocol_configuration_options: bytes | None,
 ) -> PdnRequest:
@@ -88,15 +89,14 @@ def pdn_request(
     if subscription is None:
         raise Reject(EmmCause.NETWORK_FAILURE, "no subscription", inner=EsmCause.NETWORK_FAILURE)
     apn, subscribed = choose_apn(subscription, requested_apn)
-    pgw = mme.config.pgw_for(apn)
-    if pgw is None:
-        raise Reject(EmmCause.ESM_FAILURE, f"no PGW serves APN {apn!r}", inner=EsmCause.MISSING_OR_UNKNOWN_APN)
+    selection = await select_pgws(mme, ue, apn, subscription, subscribed)
     static = next((address for address in subscribed.served_party_ip_address if isinstance(address, IPv4Address)), None)
     characteristics = subscribed.tgpp_charging_characteristics or subscription.tgpp_charging_characteristics
     return PdnRequest(
         ebi=ebi,
         apn=apn,
-        pgw=pgw,
+        operator_identifier=selection.operator_identifier,
+        pgws=selection.addresses,
         pdn_type=choose_pdn_type(requested_pdn_type, subscribed.pdn_type),
         static_ipv4=static,
         qos=_bearer_qos(subscribed),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.mme.authentication import authenticate
+from epc.mme.detach import implicit_detach
 from epc.mme.initial_context_setup import initial_context_setup
+from epc.mme.roaming import ENDS_REGISTRATION, allowed_tais, check_area
 from epc.mme.security_mode import take_security_into_use
 from epc.mme.ue_context_release import NORMAL_RELEASE, UNSPECIFIED, release
 from epc.procedure import Collision, Reject, TimerExpired, procedure
@@ -52,6 +54,10 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
         if not ue.location_confirmed_in_hss:
             await mme.s6a.update_location(ue, initial_attach=False)
 
+        # is it in one of the regions that the subscription is for
+        if ue.subscription is not None:
+            check_area(mme, ue.subscription, ue.known_location.tai)
+
         # user plane, if the phone asks for it; if not, the SGW must not send to a cell that the phone has left
         if not connection.has_radio_context:
             if request.eps_update_type.active:
@@ -64,7 +70,7 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
         connection.nas.send(nas.TrackingAreaUpdateAccept(
             eps_update_result=nas.EpsUpdateResult.TA_UPDATED,
             t3412=mme.t3412,
-            tai_list=mme.tai_list,
+            tai_list=allowed_tais(mme, ue.subscription),
             eps_bearer_context_status=tuple(sorted([bearer.ebi for bearer in session.bearers()])),
             emm_cause=EmmCause.CS_DOMAIN_NOT_AVAILABLE if combined else None,
             t3402=mme.t3402,
@@ -75,7 +81,12 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
         release(mme, connection, UNSPECIFIED)
         raise
     except Reject as error:
-        connection.nas.send(nas.TrackingAreaUpdateReject(emm_cause=int(error.cause)))
+        cause = error.cause
+        if cause == EmmCause.ESM_FAILURE:           # barred: #19 is for attaches
+            cause = EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN
+        connection.nas.send(nas.TrackingAreaUpdateReject(emm_cause=int(cause)))
+        if cause in ENDS_REGISTRATION and ue.is_registered:      # the phone has deregistered itself: so does the network
+            ue.slot.start(implicit_detach, mme, ue, f"tracking area update rejected: {error}", collision=Collision.QUEUE)
         release(mme, connection, NORMAL_RELEASE)
         raise
 

@@ -72,6 +72,7 @@ class SgwSession:
     imsi: str
     sgw: Address
     s11_mme_teid: int                               # t1
+    sgw_name: str = ""                              # canonical node name, when it is known
     s11_sgw_teid: int = 0                           # t6
     pdns: dict[int, PdnConnection] = field(default_factory=dict)        # by linked EBI
 

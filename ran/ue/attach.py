@@ -120,6 +120,7 @@ def _accept(ue: Ue, accept: nas.AttachAccept) -> int:
     ue.t3402_s = T3402.seconds if accept.t3402 is None or accept.t3402.seconds is None else accept.t3402.seconds
     ue.equivalent_plmns = tuple(accept.equivalent_plmns or ())
     ue.attempts = 0
+    ue.forgive(ue.tai)
     ue.update_status = UpdateStatus.EU1_UPDATED
     ue.enter(EmmState.REGISTERED)
     ue.send_emm(nas.AttachComplete(esm_message_container=nas.encode(bearer_accept)))

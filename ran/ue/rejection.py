@@ -21,8 +21,10 @@ class Forbidden(Enum):
     """Which list the network's answer extends."""
 
     NOTHING = 0
-    PLMN = 1                # "forbidden PLMNs" or "forbidden PLMNs for GPRS service"
-    TRACKING_AREA = 2       # "forbidden tracking areas", for roaming or for regional provision of service
+    PLMN = 1                # "forbidden PLMNs", kept on the USIM
+    PLMN_FOR_EPS = 2        # "forbidden PLMNs for GPRS service", kept until the UE is switched off, as are the following
+    TRACKING_AREA_FOR_ROAMING = 3
+    TRACKING_AREA_FOR_REGION = 4        # "forbidden tracking areas for regional provision of service"
 
 
 class Effect(NamedTuple):
@@ -47,10 +49,10 @@ EFFECTS: dict[int, Effect] = {
     EmmCause.UE_IDENTITY_CANNOT_BE_DERIVED_BY_THE_NETWORK: Effect(True, _EU2, EmmSubstate.NORMAL_SERVICE, attach_again=True),
     EmmCause.IMPLICITLY_DETACHED: Effect(False, _EU2, EmmSubstate.NORMAL_SERVICE, attach_again=True),
     EmmCause.PLMN_NOT_ALLOWED: Effect(True, _EU3, EmmSubstate.PLMN_SEARCH, Forbidden.PLMN),
-    EmmCause.TRACKING_AREA_NOT_ALLOWED: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA),
-    EmmCause.ROAMING_NOT_ALLOWED_IN_THIS_TRACKING_AREA: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA),
-    EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN: Effect(True, _EU3, EmmSubstate.PLMN_SEARCH, Forbidden.PLMN),
-    EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA),
+    EmmCause.TRACKING_AREA_NOT_ALLOWED: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA_FOR_REGION),
+    EmmCause.ROAMING_NOT_ALLOWED_IN_THIS_TRACKING_AREA: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA_FOR_ROAMING),
+    EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN: Effect(True, _EU3, EmmSubstate.PLMN_SEARCH, Forbidden.PLMN_FOR_EPS),
+    EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA: Effect(True, _EU3, EmmSubstate.LIMITED_SERVICE, Forbidden.TRACKING_AREA_FOR_ROAMING),
     EmmCause.REQUESTED_SERVICE_OPTION_NOT_AUTHORIZED_IN_THIS_PLMN: Effect(True, _EU3, EmmSubstate.PLMN_SEARCH, Forbidden.PLMN),
     EmmCause.NO_EPS_BEARER_CONTEXT_ACTIVATED: Effect(False, _EU2, EmmSubstate.NORMAL_SERVICE, attach_again=True),
     EmmCause.SEVERE_NETWORK_FAILURE: Effect(True, _EU2, EmmSubstate.PLMN_SEARCH),
@@ -75,14 +77,21 @@ def apply(ue: Ue, cause: int) -> Effect | None:
     ue.update_status = effect.status
     if effect.deletes:
         ue.forget_registration()
-    if effect.forbidden is Forbidden.PLMN:
-        ue.forbidden_plmns = ue.forbidden_plmns | {tai.plmn}
-    elif effect.forbidden is Forbidden.TRACKING_AREA:
-        ue.forbidden_tais = ue.forbidden_tais | {tai}
+    match effect.forbidden:
+        case Forbidden.PLMN:
+            ue.forbidden_plmns = ue.forbidden_plmns | {tai.plmn}
+        case Forbidden.PLMN_FOR_EPS:
+            ue.forbidden_plmns_for_eps = ue.forbidden_plmns_for_eps | {tai.plmn}
+        case Forbidden.TRACKING_AREA_FOR_ROAMING:
+            ue.forbidden_tais_for_roaming = ue.forbidden_tais_for_roaming | {tai}
+        case Forbidden.TRACKING_AREA_FOR_REGION:
+            ue.forbidden_tais_for_region = ue.forbidden_tais_for_region | {tai}
     if effect.usim_invalid:
         ue.sim.valid = False
     ue.release_bearers()
     ue.enter(EmmState.DEREGISTERED, effect.substate)
+    if effect.forbidden is not Forbidden.NOTHING:
+        ue.search()
     return effect
 
 

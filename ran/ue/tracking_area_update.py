@@ -69,7 +69,7 @@ async def _attempt(ue: Ue, periodic: bool, active: bool) -> None:
         effect = rejection.apply(ue, reply.emm_cause)
         if effect is None:
             raise _Abnormal(reply.emm_cause, rejection.name(reply.emm_cause))
-        ue.re_attach_on_release = effect.attach_again
+        ue.re_attach_on_release |= effect.attach_again
         raise Reject(reply.emm_cause, rejection.name(reply.emm_cause))
 
     #  2   Tracking Area Update Accept, answered by Complete when it brings a GUTI

@@ -67,13 +67,16 @@ class Ue:
         "authentication",
         "behaviour",
         "capability",
+        "cells_in_reach",
         "emm",
         "emm_slot",
         "equivalent_plmns",
         "esm",
         "esm_slot",
         "forbidden_plmns",
-        "forbidden_tais",
+        "forbidden_plmns_for_eps",
+        "forbidden_tais_for_region",
+        "forbidden_tais_for_roaming",
         "guti",
         "imeisv",
         "last_attach_request",
@@ -122,7 +125,9 @@ class Ue:
         self.last_visited_tai: nas.Tai | None = None
         self.equivalent_plmns: tuple[str, ...] = ()
         self.forbidden_plmns: frozenset[str] = frozenset()
-        self.forbidden_tais: frozenset[nas.Tai] = frozenset()
+        self.forbidden_plmns_for_eps: frozenset[str] = frozenset()
+        self.forbidden_tais_for_roaming: frozenset[nas.Tai] = frozenset()
+        self.forbidden_tais_for_region: frozenset[nas.Tai] = frozenset()
         self.attempts = 0                       # attach or tracking area updating attempt counter
         self.t3402_s = T3402.seconds
         self.t3412_s: float | None = T3412.seconds
@@ -140,6 +145,7 @@ class Ue:
 
         # connection
         self.radio: RadioConnection | None = None
+        self.cells_in_reach: tuple[Cell, ...] = ()          # where it may look for service by itself; none: it stays where it was put
         self.radio_bearers: frozenset[int] = frozenset()
         self.re_attach_on_release = False
         self.emm = Dialogue(self.send_emm)
@@ -159,6 +165,23 @@ class Ue:
 
     def __repr__(self) -> str:
         return f"Ue({self.sim.imsi}, {self.state.value})"
+
+    @property
+    def forbidden_tais(self) -> frozenset[nas.Tai]:
+        """Tracking areas in which the UE does not register by itself."""
+        return self.forbidden_tais_for_roaming | self.forbidden_tais_for_region
+
+    def is_suitable(self, cell: Cell) -> bool:
+        """Whether the UE may register in ``cell`` by itself: TS 24.301 clause 5.1.1, TS 23.122 clause 3.1."""
+        tai = _tai_of(cell)
+        return tai.plmn not in self.forbidden_plmns | self.forbidden_plmns_for_eps and tai not in self.forbidden_tais
+
+    def forgive(self, tai: nas.Tai) -> None:
+        """A registration that the user asked for has succeeded in ``tai``: nothing is forbidden there (TS 23.122 clause 3.1)."""
+        self.forbidden_plmns = self.forbidden_plmns - {tai.plmn}
+        self.forbidden_plmns_for_eps = self.forbidden_plmns_for_eps - {tai.plmn}
+        self.forbidden_tais_for_roaming = self.forbidden_tais_for_roaming - {tai}
+        self.forbidden_tais_for_region = self.forbidden_tais_for_region - {tai}
 
     # --- for scenarios -----------------------------------------------------------------------------------------------------
 
@@ -226,6 +249,7 @@ class Ue:
         self.tai_list = ()
         self.release_bearers()
         self.sim.valid = True
+        self._forget_forbidden()
         self._stop_all_timers()
         if self.radio is not None:
             self.radio.leave()
@@ -259,8 +283,7 @@ class Ue:
     @property
     def tai(self) -> nas.Tai:
         """The tracking area of the cell."""
-        information = self.serving_radio.cell.information
-        return nas.Tai(plmn=information.plmns[0], tac=information.tac)
+        return _tai_of(self.serving_radio.cell)
 
     @property
     def serving_radio(self) -> RadioConnection:
@@ -568,13 +591,34 @@ class Ue:
     def attach_by_itself(self) -> None:
         """Attach without anybody waiting for it: after T3402, T3346, or when the network asked for it."""
         if self.state is EmmState.DEREGISTERED and self.radio is not None and self.sim.valid:
-            self.emm_slot.start(attach, self, None, self.apn, MAXIMUM_ATTEMPTS)
+            if self.is_suitable(self.radio.cell):
+                self.emm_slot.start(attach, self, None, self.apn, MAXIMUM_ATTEMPTS)
+            else:
+                self.search()
+
+    def search(self) -> None:
+        """Look for a suitable cell among those in reach, and attach there once the present connection is over: TS 24.301 clause 5.2.2.3."""
+        found = next((cell for cell in self.cells_in_reach if self.is_suitable(cell)), None)
+        if found is None or not self.sim.valid:
+            return
+        if self.connected:
+            self.re_attach_on_release = True        # which leads here again
+            return
+        self.tell("cell_selected", plmn=_tai_of(found).plmn, tac=_tai_of(found).tac)
+        self.camp_on(found)
+        self.attach_by_itself()
+
+    def _forget_forbidden(self) -> None:
+        """Of the lists only that of forbidden PLMNs outlives the switching off: it is on the USIM."""
+        self.forbidden_plmns_for_eps = frozenset()
+        self.forbidden_tais_for_roaming = self.forbidden_tais_for_region = frozenset()
 
     def switch_off(self) -> None:
         """EMM-NULL: the USIM keeps GUTI and security context."""
         self._stop_all_timers()
         self.release_bearers()
         self.sim.valid = True
+        self._forget_forbidden()
         if self.radio is not None:
             self.radio.leave()
             self.radio = None
@@ -621,3 +665,7 @@ class Ue:
         result = await answer
         await asyncio.sleep(0)      # the procedure ends in this turn of the loop: its caller may ask for the next one at once
         return result
+
+
+def _tai_of(cell: Cell) -> nas.Tai:
+    return nas.Tai(plmn=cell.information.plmns[0], tac=cell.information.tac)

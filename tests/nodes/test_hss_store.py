@@ -18,7 +18,13 @@ import pytest
 from pytest_asyncio import fixture as async_fixture
 
 from epc.hss.store import Algorithm, ApnConfiguration, PgwIdentity, StoreError, Subscriber, SubscriberExists, SubscriberStore, open_store, schema
-from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
+from epc.wire.diameter.subscription import (
+    AccessRestrictionData,
+    NetworkAccessMode,
+    OperatorDeterminedBarring,
+    PdnType,
+    SubscriberStatus,
+)
 from epc.wire.identity import Imsi, Plmn
 
 POSTGRESQL = next((path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if (path / "initdb").exists()), None)
@@ -32,7 +38,11 @@ ALICE = Subscriber(
         ApnConfiguration(context_id=1, apn="ims", pdn_type=PdnType.IPV4V6, qci=5, arp_priority_level=1, preemption_capability=True,
                          preemption_vulnerability=False, ambr_ul_bps=1, ambr_dl_bps=2, static_ipv4="10.45.0.9", static_ipv6="2001:db8::"),
         ApnConfiguration(context_id=2, apn="internet", pgw=PgwIdentity(host="pgw.example", realm="example", address="127.0.0.4")),
+        ApnConfiguration(context_id=3, apn="corp", pgw=PgwIdentity(address="127.0.0.5", is_static=True), vplmn_allowed=True,
+                         apn_oi_replacement="province1.mnc001.mcc001.gprs"),
     ),
+    barring=OperatorDeterminedBarring.ROAMER_ACCESS_VPLMN_AP_BARRED, allowed_plmns=("21407", "208"), blocked_plmns=("20801",), zone_codes=(1, 65535),
+    apn_oi_replacement="mnc001.mcc001.gprs",
     mme_host="mme.example", mme_realm="example", visited_plmn=Plmn("21407"), purged=True, imeisv="3512345678901234")
 BOB = Subscriber(imsi=Imsi("001010000000002"), k=bytes(16), opc=bytes(16))
 

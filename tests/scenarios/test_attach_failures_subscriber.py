@@ -150,9 +150,9 @@ async def test_peer_is_no_way_to_the_hss(network) -> None:
     changes = {"mme1.s6a.destination_realm": "epc.mnc007.mcc214.3gppnetwork.org", "mme1.s6a.peers.0.default_route": True}
     async with network(changes) as world:
         result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
-        assert result.emm_cause == EmmCause.NETWORK_FAILURE
+        assert result.emm_cause == EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA
         assert world.last("S6a").detail in ("unable to deliver", "realm not served")
-        assert world.failures("mme1", "attach") == {("rejected", "NETWORK_FAILURE"): 1}
+        assert world.failures("mme1", "attach") == {("rejected", "NO_SUITABLE_CELLS_IN_TRACKING_AREA"): 1}
         await world.at_rest()
 
 
@@ -163,7 +163,7 @@ async def test_hss_that_is_named_is_another_one(network) -> None:
         ue = world.node("mme1").ues.by_imsi[IMSI]
         ue.hss_host, ue.location_confirmed_in_hss = "hss9.epc.mnc001.mcc001.3gppnetwork.org", False
         result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
-        assert result.emm_cause == EmmCause.NETWORK_FAILURE
+        assert result.emm_cause == EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA
         assert world.last("S6a").detail == "unable to deliver"
         await world.at_rest()
         await world.attaches_and_detaches()

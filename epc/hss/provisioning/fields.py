@@ -12,10 +12,17 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple, NoReturn, TypeVar
 
-from epc.hss.store import Algorithm, ApnConfiguration, Subscriber
+from epc.hss.store import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 from epc.security.milenage import derive_opc
 from epc.security.tuak import derive_topc
-from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
+from epc.wire.diameter.subscription import (
+    AccessRestrictionData,
+    NetworkAccessMode,
+    OperatorDeterminedBarring,
+    PdnType,
+    SubscriberStatus,
+)
+from epc.wire.fqdn import is_operator_identifier
 from epc.wire.identity import Imsi
 
 MAX_SQN = (1 << 48) - 1
@@ -206,6 +213,56 @@ def format_access_restriction(restriction: AccessRestrictionData) -> str:
     return " ".join(names) if known == restriction else str(int(restriction))
 
 
+_BARRING = {
+    "all": OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED,
+    "home-apns-abroad": OperatorDeterminedBarring.ROAMER_ACCESS_HPLMN_AP_BARRED,
+    "visited-apns": OperatorDeterminedBarring.ROAMER_ACCESS_VPLMN_AP_BARRED,
+}
+
+
+@lru_cache(maxsize=64)
+def parse_barring(text: str, field: str = "barring") -> OperatorDeterminedBarring:
+    """Names of what operator determined barring forbids, separated by spaces."""
+    barring = OperatorDeterminedBarring(0)
+    for name in text.split():
+        barring |= _choose(_BARRING, name, field)
+    return barring
+
+
+def parse_plmns(text: str, field: str) -> tuple[str, ...]:
+    """Networks (``21407``) and whole countries (``214``), separated by spaces."""
+    plmns = tuple(text.split())
+    for plmn in plmns:
+        parse_digits(plmn, field, 3, 6)
+    if len(" ".join(plmns)) > 1000:
+        fail(field, text, "at most 1000 characters; name countries")
+    return plmns
+
+
+def parse_zone_codes(text: str, field: str = "zone_codes") -> tuple[int, ...]:
+    codes = tuple([parse_number(code, field, 0, 0xFFFF) for code in text.split()])
+    if len(codes) > 10:         # TS 29.272 clause 7.3.9
+        fail(field, text, "at most 10 codes")
+    return codes
+
+
+def parse_operator_identifier(text: str, field: str) -> str:
+    if not is_operator_identifier(text) or len(text) > 100:
+        fail(field, text, "an APN operator identifier, such as province1.mnc001.mcc001.gprs")
+    return text.lower()
+
+
+def parse_pgw(text: str, field: str) -> PgwIdentity:
+    """A PGW to be used and no other: an IP address, or a name that the DNS knows."""
+    try:
+        return PgwIdentity(address=str(ipaddress.ip_address(text)), is_static=True)
+    except ValueError:
+        labels = text.rstrip(".").split(".")
+        if len(labels) < 2 or len(text) > 255 or not all(_APN_LABEL.fullmatch(label) for label in labels):
+            fail(field, text, "an IP address, or a host name with a domain")
+        return PgwIdentity(host=text.lower(), realm=".".join(labels[1:]).lower(), is_static=True)
+
+
 def parse_static_address(text: str, field: str, version: int) -> str:
     try:
         address = ipaddress.ip_address(text)
@@ -217,7 +274,7 @@ def parse_static_address(text: str, field: str, version: int) -> str:
 
 
 _APN_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?")
-_APN_OPTIONS = ("id", "type", "qci", "arp", "preempt", "vulnerable", "ul", "dl", "ipv4", "ipv6")
+_APN_OPTIONS = ("id", "type", "qci", "arp", "preempt", "vulnerable", "ul", "dl", "ipv4", "ipv6", "visited", "oi", "pgw")
 
 
 def parse_apn_name(text: str, field: str) -> str:
@@ -259,6 +316,12 @@ def parse_apn(text: str, field: str = "apns", position: int = 1) -> ApnConfigura
                 apn = replace(apn, static_ipv4=parse_static_address(value, where, 4))
             case "ipv6":
                 apn = replace(apn, static_ipv6=parse_static_address(value, where, 6))
+            case "visited":
+                apn = replace(apn, vplmn_allowed=parse_yes_no(value, where))
+            case "oi":
+                apn = replace(apn, apn_oi_replacement=parse_operator_identifier(value, where))
+            case "pgw":
+                apn = replace(apn, pgw=parse_pgw(value, where))
             case _:
                 fail(field, word, "options " + ", ".join(f"{name}=" for name in _APN_OPTIONS))
     return apn
@@ -274,6 +337,12 @@ def format_apn(apn: ApnConfiguration) -> str:
         words.append(f"ipv4={apn.static_ipv4}")
     if apn.static_ipv6 is not None:
         words.append(f"ipv6={apn.static_ipv6}")
+    if apn.vplmn_allowed:
+        words.append("visited=yes")
+    if apn.apn_oi_replacement is not None:
+        words.append(f"oi={apn.apn_oi_replacement}")
+    if apn.pgw is not None and apn.pgw.is_static:
+        words.append(f"pgw={apn.pgw.address or apn.pgw.host}")
     return " ".join(words)
 
 
@@ -312,7 +381,12 @@ COLUMNS: Mapping[str, str] = {
     "status": "granted (default), barred",
     "access_mode": "packet (default), packet-and-circuit",
     "access_restriction": "what is forbidden: " + " ".join(_RESTRICTION) + "; or a number",
+    "barring": "what operator determined barring forbids: " + " ".join(_BARRING),
     "roaming_allowed": "yes (default), no",
+    "allowed_plmns": "visited networks (21407) or countries (214) where roaming is allowed, separated by spaces; default: everywhere",
+    "blocked_plmns": "visited networks or countries where it is not",
+    "zone_codes": "regional subscription: codes of zones, at most 10; default: everywhere",
+    "apn_oi_replacement": "for APNs without one of their own: province1.mnc001.mcc001.gprs",
     "rau_tau_timer_s": "periodic tracking area update, seconds, default 3240",
     "ambr_ul": "UE-AMBR uplink, default 500M",
     "ambr_dl": "UE-AMBR downlink, default 1G",
@@ -343,7 +417,11 @@ def parse_subscriber(text: Mapping[str, str]) -> tuple[Subscriber, int]:
         status=_choose(_STATUS, given("status") or "granted", "status"),
         network_access_mode=_choose(_ACCESS_MODE, given("access_mode") or "packet", "access_mode"),
         access_restriction=parse_access_restriction(given("access_restriction")),
+        barring=parse_barring(given("barring")),
         roaming_allowed=parse_yes_no(given("roaming_allowed") or "yes", "roaming_allowed"),
+        allowed_plmns=parse_plmns(given("allowed_plmns"), "allowed_plmns"), blocked_plmns=parse_plmns(given("blocked_plmns"), "blocked_plmns"),
+        zone_codes=parse_zone_codes(given("zone_codes")),
+        apn_oi_replacement=parse_operator_identifier(given("apn_oi_replacement"), "apn_oi_replacement") if given("apn_oi_replacement") else None,
         rau_tau_timer_s=parse_number(given("rau_tau_timer_s") or str(_DEFAULT.rau_tau_timer_s), "rau_tau_timer_s", 0, 2**32 - 1),
         ambr_ul_bps=parse_bit_rate(given("ambr_ul"), "ambr_ul") if given("ambr_ul") else _DEFAULT.ambr_ul_bps,
         ambr_dl_bps=parse_bit_rate(given("ambr_dl"), "ambr_dl") if given("ambr_dl") else _DEFAULT.ambr_dl_bps,
@@ -367,7 +445,10 @@ def format_subscriber(subscriber: Subscriber) -> dict[str, str]:
         "amf": subscriber.amf.hex(), "sqn": f"{subscriber.sqn:012x}", "status": _name(_STATUS, subscriber.status),
         "access_mode": _name(_ACCESS_MODE, subscriber.network_access_mode),
         "access_restriction": format_access_restriction(subscriber.access_restriction),
-        "roaming_allowed": "yes" if subscriber.roaming_allowed else "no", "rau_tau_timer_s": str(subscriber.rau_tau_timer_s),
+        "barring": " ".join(name for name, bit in _BARRING.items() if bit in subscriber.barring),
+        "roaming_allowed": "yes" if subscriber.roaming_allowed else "no", "allowed_plmns": " ".join(subscriber.allowed_plmns),
+        "blocked_plmns": " ".join(subscriber.blocked_plmns), "zone_codes": " ".join(map(str, subscriber.zone_codes)),
+        "apn_oi_replacement": subscriber.apn_oi_replacement or "", "rau_tau_timer_s": str(subscriber.rau_tau_timer_s),
         "ambr_ul": format_bit_rate(subscriber.ambr_ul_bps), "ambr_dl": format_bit_rate(subscriber.ambr_dl_bps),
         "default_context_id": str(subscriber.default_context_id), "apns": "; ".join(format_apn(apn) for apn in subscriber.apns),
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from epc.hss.store.interface import SubscriberExists, SubscriberStore
 from epc.hss.store.schema import SCHEMA
 from epc.hss.store.sqlite import CACHE_KIB, SqliteStore
-from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
+from epc.hss.store.subscriber import NO_BARRING, Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 from epc.node.database import SqliteDatabase, StoreError, open_database
 
-__all__ = ["Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store"]
+__all__ = [
+    "NO_BARRING", "Algorithm", "ApnConfiguration", "PgwIdentity", "StoreError", "Subscriber", "SubscriberExists", "SubscriberStore", "open_store",
+]
 
 
 async def open_store(url: str) -> SubscriberStore:

@@ -13,7 +13,13 @@ from typing import cast
 
 from epc.hss.store.subscriber import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 from epc.node.database import Parameters, Schema
-from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
+from epc.wire.diameter.subscription import (
+    AccessRestrictionData,
+    NetworkAccessMode,
+    OperatorDeterminedBarring,
+    PdnType,
+    SubscriberStatus,
+)
 from epc.wire.identity import Imsi, Plmn
 
 SCHEMA = Schema("schema_version", (
@@ -60,15 +66,27 @@ SCHEMA = Schema("schema_version", (
             PRIMARY KEY (imsi, context_id)
         )""",
     )),
+    (2, (
+        "ALTER TABLE subscriber ADD COLUMN barring INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE subscriber ADD COLUMN allowed_plmns VARCHAR(1000) NOT NULL DEFAULT ''",
+        "ALTER TABLE subscriber ADD COLUMN blocked_plmns VARCHAR(1000) NOT NULL DEFAULT ''",
+        "ALTER TABLE subscriber ADD COLUMN zone_codes VARCHAR(100) NOT NULL DEFAULT ''",
+        "ALTER TABLE subscriber ADD COLUMN apn_oi_replacement VARCHAR(100)",
+        "ALTER TABLE apn_configuration ADD COLUMN pgw_is_static SMALLINT NOT NULL DEFAULT 0",
+        "ALTER TABLE apn_configuration ADD COLUMN vplmn_allowed SMALLINT NOT NULL DEFAULT 0",
+        "ALTER TABLE apn_configuration ADD COLUMN apn_oi_replacement VARCHAR(100)",
+    )),
 ))
 
 SUBSCRIBER_COLUMNS = (
     "imsi", "msisdn", "algorithm", "k", "opc", "op", "amf", "sqn", "status", "network_access_mode", "access_restriction", "roaming_allowed",
     "rau_tau_timer_s", "ambr_ul_bps", "ambr_dl_bps", "default_context_id", "mme_host", "mme_realm", "visited_plmn", "purged", "imeisv",
+    "barring", "allowed_plmns", "blocked_plmns", "zone_codes", "apn_oi_replacement",
 )
 APN_COLUMNS = (
     "context_id", "apn", "pdn_type", "qci", "arp_priority_level", "preemption_capability", "preemption_vulnerability",
     "ambr_ul_bps", "ambr_dl_bps", "static_ipv4", "static_ipv6", "pgw_host", "pgw_realm", "pgw_address",
+    "pgw_is_static", "vplmn_allowed", "apn_oi_replacement",
 )
 
 _SUBSCRIBER = ", ".join(SUBSCRIBER_COLUMNS)
@@ -94,7 +112,7 @@ SET_PURGED = "UPDATE subscriber SET purged = 1 WHERE imsi = :imsi AND mme_host =
 DEREGISTER_MME = "UPDATE subscriber SET mme_host = NULL, mme_realm = NULL, visited_plmn = NULL, purged = 0 WHERE imsi = :imsi"
 SET_IMEISV = "UPDATE subscriber SET imeisv = :imeisv WHERE imsi = :imsi"
 SET_PGW = ("UPDATE apn_configuration SET pgw_host = :pgw_host, pgw_realm = :pgw_realm, pgw_address = :pgw_address "
-           "WHERE imsi = :imsi AND context_id = :context_id")
+           "WHERE imsi = :imsi AND context_id = :context_id AND pgw_is_static = :pgw_is_static")
 COUNT = "SELECT COUNT(*) FROM subscriber"
 COUNT_BY_MME = "SELECT mme_host, COUNT(*) FROM subscriber WHERE mme_host IS NOT NULL AND purged = 0 GROUP BY mme_host ORDER BY mme_host"
 
@@ -106,9 +124,9 @@ PAGE = 1000
 
 def keep_history(old: Subscriber, new: Subscriber) -> Subscriber:
     """``new`` in the place of ``old``: registration and PDN GWs stay, and the SQN of the same USIM never goes backwards."""
-    pgws = {apn.apn: apn.pgw for apn in old.apns}
+    pgws = {apn.apn: apn.pgw for apn in old.apns if apn.pgw is not None and not apn.pgw.is_static}
     return replace(
-        new, apns=tuple([replace(apn, pgw=pgws[apn.apn]) if pgws.get(apn.apn) else apn for apn in new.apns]),
+        new, apns=tuple([replace(apn, pgw=pgws[apn.apn]) if apn.pgw is None and apn.apn in pgws else apn for apn in new.apns]),
         sqn=max(old.sqn, new.sqn) if old.k == new.k else new.sqn, mme_host=old.mme_host, mme_realm=old.mme_realm,
         visited_plmn=old.visited_plmn, purged=old.purged, imeisv=old.imeisv)
 
@@ -122,13 +140,15 @@ def subscriber_row(subscriber: Subscriber) -> Parameters:
         "roaming_allowed": int(subscriber.roaming_allowed), "rau_tau_timer_s": subscriber.rau_tau_timer_s,
         "ambr_ul_bps": subscriber.ambr_ul_bps, "ambr_dl_bps": subscriber.ambr_dl_bps, "default_context_id": subscriber.default_context_id,
         "mme_host": subscriber.mme_host, "mme_realm": subscriber.mme_realm, "visited_plmn": subscriber.visited_plmn,
-        "purged": int(subscriber.purged), "imeisv": subscriber.imeisv,
+        "purged": int(subscriber.purged), "imeisv": subscriber.imeisv, "barring": int(subscriber.barring),
+        "allowed_plmns": " ".join(subscriber.allowed_plmns), "blocked_plmns": " ".join(subscriber.blocked_plmns),
+        "zone_codes": " ".join(map(str, subscriber.zone_codes)), "apn_oi_replacement": subscriber.apn_oi_replacement,
     }
 
 
 def pgw_columns(pgw: PgwIdentity | None) -> Parameters:
     pgw = pgw or PgwIdentity()
-    return {"pgw_host": pgw.host, "pgw_realm": pgw.realm, "pgw_address": pgw.address}
+    return {"pgw_host": pgw.host, "pgw_realm": pgw.realm, "pgw_address": pgw.address, "pgw_is_static": int(pgw.is_static)}
 
 
 def apn_rows(subscriber: Subscriber) -> list[Parameters]:
@@ -137,37 +157,42 @@ def apn_rows(subscriber: Subscriber) -> list[Parameters]:
         "arp_priority_level": apn.arp_priority_level, "preemption_capability": int(apn.preemption_capability),
         "preemption_vulnerability": int(apn.preemption_vulnerability), "ambr_ul_bps": apn.ambr_ul_bps, "ambr_dl_bps": apn.ambr_dl_bps,
         "static_ipv4": apn.static_ipv4, "static_ipv6": apn.static_ipv6,
-        **pgw_columns(apn.pgw),
+        **pgw_columns(apn.pgw), "vplmn_allowed": int(apn.vplmn_allowed), "apn_oi_replacement": apn.apn_oi_replacement,
     } for apn in subscriber.apns]
 
 
 SubscriberRow = tuple[str, str, str, str, str, str | None, str, int, int, int, int, int, int, int, int, int,
-                      str | None, str | None, str | None, int, str | None]
-ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None, str | None, str | None, str | None]
+                      str | None, str | None, str | None, int, str | None, int, str, str, str, str | None]
+ApnRow = tuple[int, str, int, int, int, int, int, int, int, str | None, str | None, str | None, str | None, str | None, int, int, str | None]
 
 
 @lru_cache(maxsize=1024)        # subscribers by the thousand have the same APNs
 def read_apn(row: ApnRow) -> ApnConfiguration:
     """From a row with the columns of ``APN_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
-    context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6, host, realm, address = row
+    (context_id, apn, pdn_type, qci, level, capability, vulnerability, ul, dl, static_ipv4, static_ipv6, host, realm, address, is_static,
+     vplmn_allowed, apn_oi_replacement) = row
     return ApnConfiguration(
         context_id=context_id, apn=apn, pdn_type=PdnType(pdn_type), qci=qci, arp_priority_level=level,
         preemption_capability=bool(capability), preemption_vulnerability=bool(vulnerability), ambr_ul_bps=ul, ambr_dl_bps=dl,
         static_ipv4=static_ipv4, static_ipv6=static_ipv6,
-        pgw=PgwIdentity(host=host, realm=realm, address=address) if host or address else None)
+        pgw=PgwIdentity(host=host, realm=realm, address=address, is_static=bool(is_static)) if host or address else None,
+        vplmn_allowed=bool(vplmn_allowed), apn_oi_replacement=apn_oi_replacement)
 
 
 def read_subscriber(row: SubscriberRow, apns: tuple[ApnConfiguration, ...]) -> Subscriber:
     """From a row with the columns of ``SUBSCRIBER_COLUMNS``; raises ``ValueError`` for what no release ever wrote."""
     (imsi, msisdn, algorithm, k, opc, op, amf, sqn, status, network_access_mode, access_restriction, roaming_allowed,
-     rau_tau_timer_s, ambr_ul_bps, ambr_dl_bps, default_context_id, mme_host, mme_realm, visited_plmn, purged, imeisv) = row
+     rau_tau_timer_s, ambr_ul_bps, ambr_dl_bps, default_context_id, mme_host, mme_realm, visited_plmn, purged, imeisv, barring, allowed_plmns,
+     blocked_plmns, zone_codes, apn_oi_replacement) = row
     return Subscriber(
         imsi=Imsi(imsi), msisdn=msisdn, algorithm=Algorithm(algorithm), k=bytes.fromhex(k), opc=bytes.fromhex(opc),
         op=None if op is None else bytes.fromhex(op), amf=bytes.fromhex(amf), sqn=sqn, status=SubscriberStatus(status),
         network_access_mode=NetworkAccessMode(network_access_mode), access_restriction=AccessRestrictionData(access_restriction),
         roaming_allowed=bool(roaming_allowed), rau_tau_timer_s=rau_tau_timer_s, ambr_ul_bps=ambr_ul_bps, ambr_dl_bps=ambr_dl_bps,
         default_context_id=default_context_id, apns=apns, mme_host=mme_host, mme_realm=mme_realm,
-        visited_plmn=None if visited_plmn is None else Plmn(visited_plmn), purged=bool(purged), imeisv=imeisv)
+        visited_plmn=None if visited_plmn is None else Plmn(visited_plmn), purged=bool(purged), imeisv=imeisv,
+        barring=OperatorDeterminedBarring(barring), allowed_plmns=tuple(allowed_plmns.split()), blocked_plmns=tuple(blocked_plmns.split()),
+        zone_codes=tuple([int(code) for code in zone_codes.split()]), apn_oi_replacement=apn_oi_replacement)
 
 
 def read_joined(rows: Sequence[tuple[object, ...]]) -> Subscriber | None:

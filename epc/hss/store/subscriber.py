@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
+from epc.wire.diameter.subscription import (
+    AccessRestrictionData,
+    NetworkAccessMode,
+    OperatorDeterminedBarring,
+    PdnType,
+    SubscriberStatus,
+)
 from epc.wire.identity import Imsi, Plmn
 
 
@@ -17,6 +23,7 @@ class Algorithm(StrEnum):
 
 
 NO_ACCESS_RESTRICTION = AccessRestrictionData(0)
+NO_BARRING = OperatorDeterminedBarring(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +33,7 @@ class PgwIdentity:
     host: str | None = None
     realm: str | None = None
     address: str | None = None
+    is_static: bool = False         # the operator's choice, for every PDN connection; else the one in use last, as an MME told (clause 7.3.44)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +51,9 @@ class ApnConfiguration:
     ambr_dl_bps: int = 100_000_000
     static_ipv4: str | None = None              # address of the UE when it is not the PGW that chooses
     static_ipv6: str | None = None              # the /64 prefix's first address, likewise
-    pgw: PgwIdentity | None = None              # the PDN GW in use, as the MME told in Notify
+    pgw: PgwIdentity | None = None              # the PDN GW in use, as the MME told in Notify, or the only one that may be used
+    vplmn_allowed: bool = False                 # abroad, a PDN GW of the visited network may serve it: VPLMN-Dynamic-Address-Allowed
+    apn_oi_replacement: str | None = None       # stands in the place of the APN-OI when the PDN GW is looked for: TS 23.003 clause 9.1.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +77,12 @@ class Subscriber:
     status: SubscriberStatus = SubscriberStatus.SERVICE_GRANTED
     network_access_mode: NetworkAccessMode = NetworkAccessMode.ONLY_PACKET
     access_restriction: AccessRestrictionData = NO_ACCESS_RESTRICTION
+    barring: OperatorDeterminedBarring = NO_BARRING         # what of the services is barred: TS 23.015
     roaming_allowed: bool = True
+    allowed_plmns: tuple[str, ...] = ()         # visited networks, or countries (MCC), where roaming is allowed; none named: everywhere
+    blocked_plmns: tuple[str, ...] = ()         # where it is not
+    zone_codes: tuple[int, ...] = ()            # Regional-Subscription-Zone-Code, at most 10; none: the whole network
+    apn_oi_replacement: str | None = None       # for every APN that has none of its own
     rau_tau_timer_s: int = 3240                 # Subscribed-Periodic-RAU-TAU-Timer; 54 min, the default of T3412
     ambr_ul_bps: int = 500_000_000
     ambr_dl_bps: int = 1_000_000_000
@@ -79,6 +94,13 @@ class Subscriber:
     visited_plmn: Plmn | None = None
     purged: bool = False                        # "UE purged in MME", TS 23.401 clause 5.3.9.3
     imeisv: str | None = None
+
+    def may_roam_in(self, plmn: str) -> bool:
+        """Whether the subscription lets the subscriber use the visited network ``plmn``."""
+        def is_named(plmns: tuple[str, ...]) -> bool:
+            return plmn in plmns or plmn[:3] in plmns
+
+        return self.roaming_allowed and not is_named(self.blocked_plmns) and (not self.allowed_plmns or is_named(self.allowed_plmns))
 
     @property
     def home_plmns(self) -> tuple[str, str]:

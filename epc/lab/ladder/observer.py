@@ -175,9 +175,8 @@ class LadderObserver:
     def _dns(self, packet: TappedPacket) -> None:
         message = dns.parse(packet.payload if packet.carrier is Carrier.UDP else packet.payload[2:])
         name, detail = dns.describe(message)
-        self._add(packet, name=name, classes=("DnsMessage",), rung=self._rung(packet), detail=detail,
-                  trees=[(name, [(line.split(maxsplit=1)[0] if line.startswith(";") else str(i), line) for i, line in enumerate(
-                      str(message).splitlines())])])
+        self._add(packet, name=name, classes=("DnsMessage",), rung=self._rung(packet), detail=detail.replace(".3gppnetwork.org", ""),
+                  trees=[(name, [(str(number), line) for number, line in enumerate(str(message).splitlines(), 1)])])
 
     def _diameter(self, packet: TappedPacket) -> None:
         key = (packet.source, packet.destination)

@@ -53,7 +53,7 @@ async def test_requests_carry_what_subscription_and_phone_say(world, phone) -> N
     assert update.terminal_information == s6a.TerminalInformation(imei="35349006987330", software_version="01")
     assert s6a.UlrFlags.INITIAL_ATTACH_INDICATOR in update.ulr_flags
     (create,) = world.sgw.of(gtpv2.CreateSessionRequest)
-    assert (create.imsi, create.msisdn, create.mei, create.apn) == (phone.imsi, "34600000001", "3534900698733001", "internet")
+    assert (create.imsi, create.msisdn, create.mei, create.apn) == (phone.imsi, "34600000001", "3534900698733001", "internet.mnc001.mcc001.gprs")
     assert (create.uli.tai, create.uli.ecgi) == (gtpv2.Tai("00101", 1), gtpv2.Ecgi("00101", 0x1234501))
     assert create.ambr == gtpv2.Ambr(uplink_kbps=50_000, downlink_kbps=100_000)
     assert create.bearer_contexts_to_be_created[0].bearer_qos.arp == gtpv2.Arp(priority_level=8)
@@ -226,12 +226,15 @@ async def test_unknown_imsi(world, phone) -> None:
 
 
 @pytest.mark.parametrize(("code", "diagnostic", "cause"), [
-    (ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION, None, EmmCause.EPS_SERVICES_NOT_ALLOWED),
+    (ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION, None, EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA),
+    (ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION, s6a.ErrorDiagnostic.NO_GPRS_DATA_SUBSCRIBED, EmmCause.EPS_SERVICES_NOT_ALLOWED),
     (ExperimentalResultCode.DIAMETER_ERROR_UNKNOWN_EPS_SUBSCRIPTION, s6a.ErrorDiagnostic.GPRS_DATA_SUBSCRIBED,
      EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA),
     (ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED, None, EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA),
     (ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, None, EmmCause.PLMN_NOT_ALLOWED),
-    (ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, s6a.ErrorDiagnostic.ODB_ALL_APN, EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN),
+    (ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, s6a.ErrorDiagnostic.ODB_ALL_APN, EmmCause.ESM_FAILURE),
+    (ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, s6a.ErrorDiagnostic.ODB_HPLMN_APN, EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN),
+    (ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, s6a.ErrorDiagnostic.ODB_VPLMN_APN, EmmCause.EPS_SERVICES_NOT_ALLOWED_IN_THIS_PLMN),
     (ExperimentalResultCode.DIAMETER_AUTHENTICATION_DATA_UNAVAILABLE, None, EmmCause.NETWORK_FAILURE),
 ])
 async def test_update_location_refused(world, phone, code, diagnostic, cause) -> None:

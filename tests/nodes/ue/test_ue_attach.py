@@ -186,9 +186,10 @@ async def test_forbidden_networks_and_areas_are_remembered(network, ue, cause, s
     assert ue.substate is substate
     assert ue.update_status is UpdateStatus.EU3_ROAMING_NOT_ALLOWED
     if substate is EmmSubstate.PLMN_SEARCH:
-        assert ue.forbidden_plmns == {"00101"}
+        assert (ue.forbidden_plmns, ue.forbidden_plmns_for_eps) == ((set(), {"00101"}) if cause == 14 else ({"00101"}, set()))
     else:
-        assert ue.forbidden_tais == {nas.Tai(plmn="00101", tac=1)}
+        here = {nas.Tai(plmn="00101", tac=1)}
+        assert (ue.forbidden_tais_for_region, ue.forbidden_tais_for_roaming) == ((here, set()) if cause == 12 else (set(), here))
     assert ue.sim.valid
 
 
