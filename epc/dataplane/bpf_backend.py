@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, ip_address
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.fast_path import FastPath, FastSession, Hook
@@ -19,6 +19,7 @@ from epc.dataplane.bpf.leases import FastCounter, FastMeasurement, FastMeter, Le
 from epc.dataplane.bpf.next_hops import KernelLink
 from epc.dataplane.flow import CompiledFilter, compile_filter
 from epc.dataplane.forwarder import DropReason, GtpuPort, IpLink, Statistics, UsageTrigger
+from epc.dataplane.packet_size import MAX_IP_OCTETS
 from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, SdfFilter, Urr, Usage
 from epc.dataplane.socket_backend import Entry, Installed, Port, SocketForwarder, precedence_of
 from epc.dataplane.socket_rules import Attachment, Counter, Meter
@@ -78,8 +79,10 @@ class BpfForwarder(SocketForwarder):
             drops={reason: count + in_kernel.get(reason, 0) for reason, count in statistics.drops.items()},
         )
 
-    def connect(self, network_instance: str, link: IpLink) -> None:
-        super().connect(network_instance, link)
+    def connect(
+        self, network_instance: str, link: IpLink, *, mtu_octets: int | None = None, gateways: Iterable[IPv4Address | IPv6Address] = (),
+    ) -> None:
+        super().connect(network_instance, link, mtu_octets=mtu_octets, gateways=gateways)
         if isinstance(link, KernelLink):
             try:
                 self._fast.attach_link(link)
@@ -238,11 +241,15 @@ class BpfForwarder(SocketForwarder):
         else:
             ours, theirs = self._port(far.destination_interface).ip_address, ip_address(tunnel.address)
             if isinstance(ours, IPv4Address) and isinstance(theirs, IPv4Address):
-                next_hop = self._fast.next_hops.tunnel(ours, theirs)
+                next_hop = self._fast.next_hops.tunnel(ours, theirs, self._longest(pdr, installed))
                 action = Action.TO_TUNNEL
         if next_hop is None:
             return Action.TO_USER_SPACE, 0, 0, 0
         return action, next_hop, 0, 0 if tunnel is None else tunnel.teid
+
+    def _longest(self, pdr: Pdr, installed: Installed) -> int:
+        """The longest packet that a tunnel takes from where the PDR's come from."""
+        return MAX_IP_OCTETS if pdr.local_f_teid is not None else self._attachment(pdr.network_instance, installed).mtu_octets
 
     def _hold(self, far: Far, installed: Installed, fast: FastSession) -> tuple[Action, int, int, int]:
         """As many packets go to user space as its buffer has room for, and one at least if the control plane has yet to be told."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from epc.dataplane.rules import Application, FTeid, Interface, Session, SessionChange, Usage
@@ -171,8 +172,14 @@ class UserPlane(Protocol):
 class Forwarder(UserPlane, Protocol):
     """A user-plane function: SGW-U, PGW-U, or the user plane of an eNodeB."""
 
-    def connect(self, network_instance: str, link: IpLink) -> None:
-        """Join a plain IP link: an APN's SGi, or one UE's TUN. Rules may name it before it is there; packets are then dropped."""
+    def connect(
+        self, network_instance: str, link: IpLink, *, mtu_octets: int | None = None, gateways: Iterable[IPv4Address | IPv6Address] = (),
+    ) -> None:
+        """Join a plain IP link: an APN's SGi, or one UE's TUN. Rules may name it before it is there; packets are then dropped.
+
+        What comes from the link is fragmented if it is longer than ``mtu_octets``, or refused by ICMP from one of ``gateways`` (by
+        default the GTP-U address) if it must not be. What a UE sends to another UE of the same network instance never gets to the link.
+        """
 
     def disconnect(self, network_instance: str) -> None: ...
 

@@ -14,13 +14,14 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from epc.dataplane.application import Catalogue, Recognizer
 from epc.dataplane.flow import compile_filter
 from epc.dataplane.forwarder import DropReason, ErrorIndication, Event, GtpuPort, IpLink, Statistics, UnknownTeid, UsageReport, UsageTrigger
+from epc.dataplane.packet_size import MIN_MTU_OCTETS, TooBigAnswers
 from epc.dataplane.redirection import Portal
 from epc.dataplane.rules import (
     GTPU_PORT,
@@ -58,6 +59,7 @@ from epc.dataplane.socket_rules import (
     RuleTable,
     Selector,
     ToLink,
+    ToNetwork,
     ToTunnel,
     usage_of,
 )
@@ -376,12 +378,17 @@ class SocketForwarder:
             echo_requests_received=self.echo_requests_received,
         )
 
-    def connect(self, network_instance: str, link: IpLink) -> None:
+    def connect(
+        self, network_instance: str, link: IpLink, *, mtu_octets: int | None = None, gateways: Iterable[IPv4Address | IPv6Address] = (),
+    ) -> None:
+        if mtu_octets is not None and mtu_octets < MIN_MTU_OCTETS:
+            raise ValueError(f"an MTU of {mtu_octets} octets")
         attachment = self._attachments.get(network_instance)
         if attachment is None:
             attachment = self._attachments[network_instance] = Attachment(network_instance, self.drop)
         attachment.disconnect()
-        attachment.connect(link)
+        ours = [port.ip_address for port in self._ports.values()]
+        attachment.connect(link, mtu_octets, TooBigAnswers((*gateways, *ours), self._loop.time))
 
     def disconnect(self, network_instance: str) -> None:
         attachment = self._attachments.get(network_instance)
@@ -620,7 +627,9 @@ class SocketForwarder:
     def _forward(self, pdr: Pdr, far: Far, counter: Counter, new: Installed) -> ToTunnel | ToLink:
         if far.outer_header_creation is not None:
             return ToTunnel(counter, self._port(far.destination_interface).send, far.outer_header_creation)
-        return ToLink(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)
+        from_a_ue = pdr.source_interface is Interface.ACCESS and pdr.local_f_teid is not None and pdr.ue_ip_address is not None
+        out = ToNetwork if from_a_ue and far.destination_interface is Interface.CORE else ToLink
+        return out(counter, self._attachment(far.network_instance, new), new.session.id, pdr.id)
 
     def _entries(self, pdr: Pdr, new: Installed) -> Iterator[Entry]:
         """Where packets of this PDR come in."""

@@ -15,6 +15,7 @@ from typing import Protocol
 from epc.dataplane.application import Recognizer
 from epc.dataplane.flow import CompiledFilter, flow_of
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, Event, IpLink
+from epc.dataplane.packet_size import MAX_IP_OCTETS, TooBigAnswers, fragments, may_be_fragmented
 from epc.dataplane.redirection import Portal
 from epc.dataplane.rules import GTPU_PORT, FTeid, Interface, UeIpAddress, Usage
 from epc.dataplane.usage import Measurement
@@ -97,7 +98,7 @@ class ToTunnel:
 class Attachment:
     """A place for a plain IP link under one network instance, and the rules for what comes from it."""
 
-    __slots__ = ("drop", "link", "name", "rules", "send", "uses")
+    __slots__ = ("drop", "gateway", "link", "mtu_octets", "name", "rules", "send", "uses")
 
     def __init__(self, name: str, drop: Drop) -> None:
         self.name = name
@@ -106,10 +107,14 @@ class Attachment:
         self.uses = 0                   # sessions that name it
         self.link: IpLink | None = None
         self.send: Callable[[bytes], None] = partial(_no_link, drop)
+        self.mtu_octets = MAX_IP_OCTETS
+        self.gateway: TooBigAnswers | None = None
 
-    def connect(self, link: IpLink) -> None:
+    def connect(self, link: IpLink, mtu_octets: int | None, gateway: TooBigAnswers) -> None:
         self.link = link
         self.send = link.send
+        self.mtu_octets = mtu_octets or MAX_IP_OCTETS
+        self.gateway = gateway
         link.on_packet = self.receive
 
     def disconnect(self) -> None:
@@ -130,8 +135,26 @@ class Attachment:
         rule = self.rules.get(packet[16:20] if packet[0] < 0x60 else packet[24:32]) or self.rules.get(ANY_ADDRESS)
         if rule is None:
             self.drop(DropReason.UNKNOWN_UE_ADDRESS)
-        else:
+        elif len(packet) <= self.mtu_octets:
             rule.packet(packet)
+        else:
+            self._too_big(packet, rule)
+
+    def _too_big(self, packet: bytes, rule: Rule) -> None:
+        """In fragments where that is allowed (RFC 791), or not at all, which ICMP tells the sender (RFC 1191, RFC 8201)."""
+        if may_be_fragmented(packet):
+            for fragment in fragments(packet, self.mtu_octets):
+                rule.packet(fragment)
+            return
+        self.drop(DropReason.TOO_BIG)
+        answer = None if self.gateway is None else self.gateway.answer(packet, self.mtu_octets)
+        if answer is None:
+            return
+        sender = self.rules.get(answer[16:20] if answer[0] < 0x60 else answer[24:32])
+        if sender is None:
+            self.send(answer)
+        else:
+            sender.packet(answer)       # another UE of the same APN
 
 
 def _no_link(drop: Drop, packet: bytes) -> None:
@@ -168,6 +191,26 @@ class ToLink:
 
     def end_marker(self) -> EndMarker | None:
         return EndMarker(session_id=self.session_id, pdr_id=self.pdr_id)
+
+
+class ToNetwork(ToLink):
+    """Out of a UE's tunnel: to SGi, or straight to another UE of the same APN, whose address its table knows.
+
+    It stands behind a :class:`Guard` that knows the sender's address.
+    """
+
+    __slots__ = ()
+
+    def gpdu(self, message: bytes, start: int) -> None:
+        packet = message[start:]
+        counter = self.counter
+        counter.packets += 1
+        counter.octets += len(packet)
+        attachment = self.attachment
+        if (packet[16:20] if packet[0] < 0x60 else packet[24:32]) in attachment.rules:
+            attachment.receive(packet)
+        else:
+            attachment.send(packet)
 
 
 class Copy:

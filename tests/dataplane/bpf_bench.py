@@ -148,13 +148,13 @@ class BpfBench:
         self._open.append(peer)
         return peer
 
-    def connect(self, forwarder: BpfForwarder, network_instance: str, wire: Wire) -> None:
+    def connect(self, forwarder: BpfForwarder, network_instance: str, wire: Wire, *, mtu_octets: int | None = None) -> None:
         with self.sgi.entered():
             far_routes, control = RouteSocket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with self.node.entered(), control:
             link = VethLink.open("sgi0", "far0", far_routes, control, self.sgi.descriptor,
                                  address=IPv4Interface("10.200.0.1/16"), routes=(), mtu_octets=1500)
-            forwarder.connect(network_instance, link)
+            forwarder.connect(network_instance, link, mtu_octets=mtu_octets)
         far_routes.close()
         wire.open(self.sgi, "far0")
         self._open += [link, wire]

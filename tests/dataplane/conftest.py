@@ -75,9 +75,9 @@ class Bench:
     async def peer(self, host: str, port: int = GTPU_PORT) -> Peer:
         return await Peer.open(self.network.transport(host if port == GTPU_PORT else f"{host}:{port}"), host, port)
 
-    def connect(self, forwarder: Forwarder, network_instance: str, wire: Wire) -> None:
+    def connect(self, forwarder: Forwarder, network_instance: str, wire: Wire, *, mtu_octets: int | None = None) -> None:
         """Join the near end of a plain IP link whose far end is ``wire``."""
-        forwarder.connect(network_instance, wire)
+        forwarder.connect(network_instance, wire, mtu_octets=mtu_octets)
 
     async def settle(self) -> None:
         """Until every packet under way has arrived."""
@@ -108,9 +108,10 @@ def ipv4() -> Callable[..., bytes]:
 
     def build(
         source: str, destination: str, payload: bytes = b"hello", *, sport: int = 40000, dport: int = 7, tos: int = 0, protocol: int = 17,
+        dont_fragment: bool = False,
     ) -> bytes:
         body = struct.pack(">HHHH", sport, dport, 8 + len(payload), 0) + payload
-        header = struct.pack(">BBHHHBBH", 0x45, tos, 20 + len(body), 0, 0, 64, protocol, 0)
+        header = struct.pack(">BBHHHBBH", 0x45, tos, 20 + len(body), 0, dont_fragment << 14, 64, protocol, 0)
         header += ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
         return header[:10] + _checksum(header).to_bytes(2) + header[12:] + body
 

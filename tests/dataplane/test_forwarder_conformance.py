@@ -7,12 +7,13 @@ import dataclasses
 import random
 import struct
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import TYPE_CHECKING
 
 import pytest
 
 from epc.dataplane.forwarder import DownlinkData, DropReason, EndMarker, ErrorIndication, Forwarder, UnknownTeid, UsageReport, UsageTrigger
+from epc.dataplane.ip_packet import checksum
 from epc.dataplane.rules import (
     Application,
     ApplyAction,
@@ -900,6 +901,172 @@ async def test_application_may_be_provisioned_after_its_rules_and_changed(detect
     detecting.pgw.forwarder.provision([Application(id="video", domain_names=("film.example",))])
     await detecting.up(segment)
     assert detecting.counted == (1, 0)
+
+
+# Sizes
+
+
+@pytest.fixture
+async def narrow(bench: Bench, wire: Wire) -> Pgw:
+    """A PGW whose APN has an MTU of 1300 octets."""
+    forwarder = await bench.forwarder(access=True)
+    bench.connect(forwarder, "internet", wire, mtu_octets=1300)
+    return Pgw(forwarder, await bench.peer(bench.enb_host), wire)
+
+
+async def test_what_just_fits_passes_and_what_does_not_is_refused_by_icmp(bench: Bench, narrow: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    narrow.forwarder.install(narrow.session())
+    fits, too_big = ipv4(SERVER, UE, bytes(1272), dont_fragment=True), ipv4(SERVER, UE, bytes(1273), dont_fragment=True)
+    assert (len(fits), len(too_big)) == (1300, 1301)
+    for packet in (fits, too_big):
+        narrow.sgi.on_packet(packet)
+    await bench.settle()
+    assert narrow.sgw.received == [gpdu(narrow.s5u_sgw.teid, fits)]
+    assert narrow.drops == {DropReason.TOO_BIG: 1}
+    (answer,) = narrow.sgi.received
+    assert (answer[9], answer[12:16], answer[16:20]) == (1, IPv4Address(bench.access_host).packed, IPv4Address(SERVER).packed)
+    assert (checksum(answer[:20]), checksum(answer[20:])) == (0, 0)
+    assert answer[20:22] + answer[26:28] == struct.pack(">BBH", 3, 4, 1300)        # fragmentation needed, next-hop MTU (RFC 1191)
+    assert answer[28:] == too_big[:28]
+    assert narrow.forwarder.usage(1)[1].downlink_packets == 1
+
+
+async def test_too_big_in_ipv6(bench: Bench, narrow: Pgw, ipv6: Packet, gpdu: Packet) -> None:
+    server, ue = "2001:db8:9::1", "2001:db8:1::77"
+    narrow.forwarder.install(narrow.session(UeIpAddress.parse(ue)))
+    fits, too_big = ipv6(server, ue, bytes(1252)), ipv6(server, ue, bytes(1253))
+    for packet in (fits, too_big):
+        narrow.sgi.on_packet(packet)
+    await bench.settle()
+    assert narrow.sgw.received == [gpdu(narrow.s5u_sgw.teid, fits)]
+    (answer,) = narrow.sgi.received
+    assert (answer[6], answer[24:40]) == (58, IPv6Address(server).packed)
+    assert answer[40:42] + answer[44:48] == struct.pack(">BBI", 2, 0, 1300)        # Packet Too Big (RFC 4443 clause 3.2)
+    assert answer[48:] == too_big[:1232]
+    assert checksum(answer[8:40] + struct.pack(">IHBB", len(answer) - 40, 0, 0, 58) + answer[40:]) == 0
+
+
+async def test_ipv4_that_may_be_fragmented_is(bench: Bench, narrow: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    narrow.forwarder.install(narrow.session())
+    packet = ipv4(SERVER, UE, random.Random(1).randbytes(1440 if bench.link_is_ethernet else 4000))
+    narrow.sgi.on_packet(packet)
+    await bench.settle()
+    assert narrow.sgi.received == []
+    parts = [message[8:] for message in narrow.sgw.received]
+    assert len(parts) == (2 if bench.link_is_ethernet else 4)
+    assert all(len(part) <= 1300 and checksum(part[:20]) == 0 and int.from_bytes(part[2:4]) == len(part) for part in parts)
+    assert [int.from_bytes(part[6:8]) for part in parts] == [0x2000 * (part is not parts[-1]) + 160 * at for at, part in enumerate(parts)]
+    assert b"".join(part[20:] for part in parts) == packet[20:]
+    assert narrow.forwarder.usage(1)[1].downlink_octets == sum(map(len, parts))
+
+
+async def test_icmp_about_size_is_limited_and_never_about_icmp_errors(bench: Bench, narrow: Pgw, ipv4: Packet) -> None:
+    narrow.forwarder.install(narrow.session())
+    unreachable = b"\x03\x03" + bytes(1300)
+    error = flows.ip(SERVER, UE, 1, unreachable)
+    narrow.sgi.on_packet(error[:6] + b"\x40" + error[7:])
+    await bench.settle()
+    assert (narrow.sgi.received, narrow.drops) == ([], {DropReason.TOO_BIG: 1})
+    for number in range(300):
+        narrow.sgi.on_packet(ipv4(SERVER, UE, bytes(1400), dont_fragment=True))
+        if number % 50 == 49:
+            await bench.settle()
+    assert 45 <= len(narrow.sgi.received) <= 200
+    assert narrow.drops == {DropReason.TOO_BIG: 301}
+
+
+async def test_outer_fragments_are_put_together(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    """A G-PDU that is longer than the MTU between the nodes."""
+    session = pgw.session()
+    target = FTeid(teid=9, address=bench.enb_host)
+    pgw.forwarder.install(dataclasses.replace(session, fars=(
+        Far(id=1, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=target), session.fars[1])))
+    packet = ipv4(UE, SERVER, random.Random(2).randbytes(6000))
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, packet), bench.access_host)
+    await bench.settle()
+    assert pgw.sgw.received == [gpdu(9, packet)]
+
+
+# From one UE to another
+
+
+class Neighbours:
+    """Two UEs of one APN, and one of another with the same address as the second."""
+
+    def __init__(self, bench: Bench, pgw: Pgw) -> None:
+        self.ends: dict[int, tuple[FTeid, FTeid]] = {}
+        for number, (address, apn) in enumerate((("45.45.0.2", "internet"), ("45.45.0.3", "internet"), ("45.45.0.3", "corporate")), start=1):
+            up, down = pgw.forwarder.allocate_f_teid(Interface.ACCESS), FTeid(teid=0x60000000 + number, address=bench.enb_host)
+            ue = UeIpAddress(ipv4=IPv4Address(address), ipv6_prefix=UeIpAddress.parse(f"2001:db8:{address[-1]}::/64").ipv6_prefix)
+            self.ends[number] = up, down
+            pgw.forwarder.install(Session(
+                id=number, urrs=(Urr(id=1),),
+                pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=up, ue_ip_address=ue, far_id=1, urr_ids=(1,)),
+                      Pdr(id=2, source_interface=Interface.CORE, network_instance=apn, ue_ip_address=ue, far_id=2, urr_ids=(1,))),
+                fars=(Far(id=1, apply_action=ApplyAction.FORWARD, network_instance=apn),
+                      Far(id=2, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, outer_header_creation=down)),
+            ))
+
+
+async def test_packet_for_another_ue_goes_straight_there(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    ends = Neighbours(bench, pgw).ends
+    packets = [ipv4("45.45.0.2", "45.45.0.3"), ipv6("2001:db8:2::7", "2001:db8:3::7")]
+    for packet in packets:
+        pgw.sgw.send(gpdu(ends[1][0].teid, packet), bench.access_host)
+    await bench.settle()
+    assert pgw.sgw.received == [gpdu(ends[2][1].teid, packet) for packet in packets]
+    assert pgw.sgi.received == []
+    octets = sum(map(len, packets))
+    assert pgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=octets)
+    assert pgw.forwarder.usage(2)[1] == Usage(downlink_packets=2, downlink_octets=octets)
+    assert pgw.forwarder.usage(3)[1] == Usage()
+    pgw.forwarder.remove(2)
+    pgw.sgw.send(gpdu(ends[1][0].teid, packets[0]), bench.access_host)
+    await bench.settle()
+    assert pgw.sgi.received == [packets[0]]
+
+
+async def test_spoofed_packet_never_reaches_another_ue(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    ends = Neighbours(bench, pgw).ends
+    for packet in (ipv4("45.45.0.9", "45.45.0.3"), ipv4("45.45.0.3", "45.45.0.3"), ipv6("2001:db8:9::7", "2001:db8:3::7")):
+        pgw.sgw.send(gpdu(ends[1][0].teid, packet), bench.access_host)
+    await bench.settle()
+    assert pgw.sgw.received == pgw.sgi.received == []
+    assert pgw.drops == {DropReason.SPOOFED_SOURCE: 3}
+
+
+async def test_rules_of_the_other_ue_hold_between_ues(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    ends = Neighbours(bench, pgw).ends
+    pgw.forwarder.modify(2, SessionChange(fars=(Far(id=2, apply_action=ApplyAction.DROP),)))
+    pgw.sgw.send(gpdu(ends[1][0].teid, ipv4("45.45.0.2", "45.45.0.3")), bench.access_host)
+    await bench.settle()
+    assert (pgw.sgw.received, pgw.sgi.received, pgw.drops) == ([], [], {DropReason.FAR_DROP: 1})
+
+
+# Rates
+
+
+async def test_ambr_of_a_ue_is_one_for_all_its_sessions(bench: Bench, pgw: Pgw, ipv4: Packet, gpdu: Packet) -> None:
+    """QERs with the same correlation id share one rate; another UE has its own."""
+    ends = Neighbours(bench, pgw).ends
+    for number, correlation in ((1, 77), (2, 77), (3, 78)):
+        session = pgw.forwarder.session(number)
+        assert session is not None
+        pgw.forwarder.modify(number, SessionChange(
+            pdrs=tuple(dataclasses.replace(pdr, qer_ids=(1,)) for pdr in session.pdrs),
+            qers=(Qer(id=1, correlation_id=correlation, uplink_mbr_bps=80_000, downlink_mbr_bps=80_000),),       # a burst of 3000 octets
+        ))
+    packet = {1: ipv4("45.45.0.2", SERVER, bytes(972)), 2: ipv4("45.45.0.3", SERVER, bytes(972)), 3: ipv4("45.45.0.3", SERVER, bytes(972))}
+    for number in (1, 2, 1, 2, 1, 2, 3, 3):
+        pgw.sgw.send(gpdu(ends[number][0].teid, packet[number]), bench.access_host)
+    await bench.settle()
+    passed = {number: pgw.forwarder.usage(number)[1].uplink_packets for number in (1, 2, 3)}
+    assert passed[1] + passed[2] == 3
+    assert passed[3] == 2
+    assert pgw.drops == {DropReason.RATE_EXCEEDED: 3, DropReason.NO_LINK: 2}
+    pgw.sgi.on_packet(ipv4(SERVER, "45.45.0.2", bytes(972)))       # the other direction has its own
+    await bench.settle()
+    assert pgw.forwarder.usage(1)[1].downlink_packets == 1
 
 
 # Copies and redirection

@@ -15,6 +15,7 @@ from epc.dataplane.bpf import layout, netlink
 from epc.dataplane.bpf.kernel import Map
 from epc.dataplane.bpf.netlink import Device, Route, RouteSocket
 from epc.dataplane.forwarder import IpLink
+from epc.dataplane.packet_size import MAX_IP_OCTETS
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class KernelLink(IpLink, Protocol):
 class _Tunnel(NamedTuple):
     source: IPv4Address
     destination: IPv4Address
+    user_octets: int        # the longest packet of users' for it
 
 
 class NextHops:
@@ -53,9 +55,9 @@ class NextHops:
         self._loop.remove_reader(self._monitor.fileno())
         self._monitor.close()
 
-    def tunnel(self, source: IPv4Address, destination: IPv4Address) -> int | None:
+    def tunnel(self, source: IPv4Address, destination: IPv4Address, user_octets: int = MAX_IP_OCTETS) -> int | None:
         """The id of the way from our address to a tunnel's far end; ``None`` when there are too many."""
-        tunnel = _Tunnel(source, destination)
+        tunnel = _Tunnel(source, destination, user_octets)
         known = self._ids.get(tunnel)
         if known is None:
             known = self._new_id()
@@ -98,7 +100,7 @@ class NextHops:
         if route is None or device is None or mac is None or not device.mac:
             self._remove(self._ids[tunnel])
             return
-        mtu_octets = min(route.mtu_octets or device.mtu_octets, device.mtu_octets)
+        mtu_octets = min(route.mtu_octets or device.mtu_octets, device.mtu_octets, layout.OUTER_OCTETS + tunnel.user_octets)
         self._table.update(key, layout.next_hop(
             device.ifindex, mtu_octets, tunnel.source.packed, tunnel.destination.packed, mac, device.mac,
         ))
