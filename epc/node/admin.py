@@ -1,6 +1,6 @@
 """The HTTP side of a node: metrics for Prometheus, health for containers, state and commands for ``epclab ctl``.
 
-GET /metrics /healthz /readyz, GET /state and /state/VIEW, POST /command/NAME with a JSON object of arguments.
+GET /metrics /healthz /readyz, GET /state and /state/VIEW, POST /command/NAME with a JSON object of arguments, and what a node adds.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class AdminServer:
             web.get("/state", self._views),
             web.get("/state/{view}", self._view),
             web.post("/command/{command}", self._command),
+            *self._node.http_routes(),
         ])
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()

@@ -6,7 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import structlog
 
@@ -16,6 +16,9 @@ from epc.node.state import AssociatedPeer
 from epc.node.tunnel import TUNNELS, TunnelEnd
 from epc.procedure import Runner
 from epc.transport.interface import Transport
+
+if TYPE_CHECKING:
+    from aiohttp.web import AbstractRouteDef
 
 C = TypeVar("C", bound=NodeConfig)
 View = Callable[[], object]
@@ -82,6 +85,10 @@ class Node(Generic[C]):
         Raise ``ValueError`` for arguments that make no sense and ``LookupError`` for what does not exist.
         """
         return {}
+
+    def http_routes(self) -> Iterable[AbstractRouteDef]:
+        """What the node adds to its admin HTTP server. Asked for before the node starts; handlers run only once it has."""
+        return ()
 
     def tunnels(self) -> Iterable[TunnelEnd]:
         """Every tunnel id that the node holds now, own and learned."""

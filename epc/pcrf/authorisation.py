@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from epc.pcrf.policy import Decision
+from epc.pcrf.policy import Decision, Monitor
 from epc.pcrf.session import Ambr, GxSession
 from epc.procedure import Reject
-from epc.wire.diameter import RatType, ResultCode
-from epc.wire.diameter.policy import ChargingRuleDefinition, ChargingRuleInstall, ChargingRuleRemove, DefaultEpsBearerQos, QosInformation
+from epc.wire.diameter import ResultCode
+from epc.wire.diameter.gx import EventTrigger
+from epc.wire.diameter.policy import (
+    ChargingRuleDefinition,
+    ChargingRuleInstall,
+    ChargingRuleRemove,
+    DefaultEpsBearerQos,
+    QosInformation,
+    ResourceAllocationNotification,
+    ServiceUnit,
+    UsageMonitoringInformation,
+    UsageMonitoringSupport,
+)
 
 if TYPE_CHECKING:
     from epc.pcrf.node import Pcrf
+
+Rules = Mapping[bytes, ChargingRuleDefinition | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +37,28 @@ class Change:
     remove: tuple[ChargingRuleRemove, ...] = ()
     qos: DefaultEpsBearerQos | None = None
     ambr: tuple[QosInformation, ...] = ()
+    event_triggers: tuple[EventTrigger | int, ...] | None = None
+    usage: tuple[UsageMonitoringInformation, ...] = ()
+    monitors: Mapping[str, Monitor] | None = None       # what ``usage`` makes of the session's
 
     def __bool__(self) -> bool:
-        return bool(self.install or self.remove or self.qos or self.ambr)
+        return bool(self.install or self.remove or self.qos or self.ambr or self.usage) or self.event_triggers is not None
+
+    @property
+    def armed(self) -> tuple[EventTrigger | int, ...]:
+        """The Event-Trigger AVPs that say it (TS 29.212 clause 4.5.3)."""
+        if self.event_triggers is None:
+            return ()
+        return self.event_triggers or (EventTrigger.NO_EVENT_TRIGGERS,)
 
 
-def authorise(pcrf: Pcrf, imsi: str, apn: str, rat_type: RatType | int | None) -> Decision:
-    """The decision for a user. Raises :class:`Reject` for one that is not to be served."""
-    decision = pcrf.policies.decide(imsi, apn, rat_type)
+def authorise(pcrf: Pcrf, session: GxSession) -> Decision:
+    """The decision for a session. Raises :class:`Reject` for one that is not to be served."""
+    decision = pcrf.decide(session)
     if decision is None:
-        raise Reject(ResultCode.DIAMETER_USER_UNKNOWN, f"no policy for {imsi} at {apn}")
+        raise Reject(ResultCode.DIAMETER_USER_UNKNOWN, f"no policy for {session.imsi} at {session.apn}")
     if decision.rejects:
-        raise Reject(ResultCode.DIAMETER_AUTHORIZATION_REJECTED, f"{decision.policy} rejects {imsi} at {apn}")
+        raise Reject(ResultCode.DIAMETER_AUTHORIZATION_REJECTED, f"{decision.policy} rejects {session.imsi} at {session.apn}")
     return decision
 
 
@@ -66,27 +90,74 @@ def decided_rules(decision: Decision) -> dict[bytes, ChargingRuleDefinition | No
     return rules
 
 
-def installation(rules: dict[bytes, ChargingRuleDefinition | None]) -> tuple[ChargingRuleInstall, ...]:
-    if not rules:
-        return ()
-    return (ChargingRuleInstall(charging_rule_definition=tuple([rule for rule in rules.values() if rule is not None]),
-                                charging_rule_name=tuple([name for name, rule in rules.items() if rule is None])),)
+def installation(rules: Rules, groups: Iterable[str] = (), notified: Collection[bytes] = ()) -> tuple[ChargingRuleInstall, ...]:
+    """``notified``: those of the rules whose bearers the PCEF shall report (TS 29.212 clause 4.5.11)."""
+    plain = {name: rule for name, rule in rules.items() if name not in notified} if notified else rules
+    groups = tuple(groups)
+    found = []
+    if plain or groups:
+        found.append(ChargingRuleInstall(
+            charging_rule_definition=tuple([rule for rule in plain.values() if rule is not None]),
+            charging_rule_name=tuple([name for name, rule in plain.items() if rule is None]), charging_rule_base_name=groups))
+    if len(plain) < len(rules):
+        told = [rules[name] for name in rules if name in notified]
+        found.append(ChargingRuleInstall(charging_rule_definition=tuple([rule for rule in told if rule is not None]),
+                                         resource_allocation_notification=ResourceAllocationNotification.ENABLE_NOTIFICATION))
+    return tuple(found)
 
 
-def removal(names: list[bytes]) -> tuple[ChargingRuleRemove, ...]:
-    return (ChargingRuleRemove(charging_rule_name=tuple(names)),) if names else ()
+def removal(names: Iterable[bytes], groups: Iterable[str] = ()) -> tuple[ChargingRuleRemove, ...]:
+    names, groups = tuple(names), tuple(groups)
+    return (ChargingRuleRemove(charging_rule_name=names, charging_rule_base_name=groups),) if names or groups else ()
 
 
-def change_to(session: GxSession, decision: Decision) -> Change:
-    """What has to change in ``session``, which stays as it is."""
-    wanted = decided_rules(decision) | session.added_rules
-    new = {name: rule for name, rule in wanted.items()
-           if name not in session.withheld_rules and (name not in session.rules or session.rules[name] != rule)}
-    old = [name for name in session.rules if name not in wanted]
+def change_to(session: GxSession, decision: Decision, used: Mapping[str, int], *, reported: Collection[str] = ()) -> Change:
+    """What has to change in ``session``, which stays as it is. ``reported``: monitoring keys whose threshold was reached."""
+    wanted = decided_rules(decision)
+    notified: Collection[bytes] = decision.notified_rules
+    if session.added_rules or session.af_rules:
+        wanted |= session.added_rules | session.af_rules
+        if EventTrigger.SUCCESSFUL_RESOURCE_ALLOCATION in session.af_triggers:
+            notified = {*notified, *session.af_rules}
+    withheld, rules = session.withheld_rules, session.rules
+    new = {name: rule for name, rule in wanted.items() if name not in withheld and (name not in rules or rules[name] != rule)}
+    old = [name for name in rules if name not in wanted or name in withheld]
+    groups = [group for group in decision.predefined_groups if group.encode() not in withheld]
     qos = authorised_qos(decision, session.subscribed_qos)
     ambr = authorised_ambr(decision, session.subscribed_ambr)
-    return Change(install=installation(new), remove=removal(old), qos=qos if qos != session.authorised_qos else None,
-                  ambr=ambr_information(ambr) if ambr != session.authorised_ambr else ())
+    triggers = decision.event_triggers
+    if session.af_triggers:
+        triggers = tuple(dict.fromkeys(triggers + session.af_triggers))
+    monitors: dict[str, Monitor] | None = None
+    usage: tuple[UsageMonitoringInformation, ...] = ()
+    if decision.monitors or session.monitors:
+        monitors = {monitor.key: monitor for monitor in decision.monitors}
+        usage = _usage_information(session, monitors, used, reported)
+    return Change(
+        install=installation(new, [group for group in groups if group not in session.groups], notified),
+        remove=removal(old, sorted(session.groups.difference(groups))),
+        qos=qos if qos != session.authorised_qos else None,
+        ambr=ambr_information(ambr) if ambr != session.authorised_ambr else (),
+        event_triggers=triggers if triggers != session.event_triggers else None, usage=usage, monitors=monitors)
+
+
+def _usage_information(
+    session: GxSession, monitors: Mapping[str, Monitor], used: Mapping[str, int], reported: Collection[str],
+) -> tuple[UsageMonitoringInformation, ...]:
+    """Thresholds that are new, and those that have been reached; no more counting where there is no limit (TS 29.212 clause 4.5.17)."""
+    information = [UsageMonitoringInformation(
+        monitoring_key=key.encode(), granted_service_unit=(ServiceUnit(cc_total_octets=_threshold(monitor, used.get(key, 0))),),
+        usage_monitoring_level=monitor.level,
+    ) for key, monitor in monitors.items() if session.monitors.get(key) != monitor or key in reported]
+    information += [UsageMonitoringInformation(
+        monitoring_key=key.encode(), usage_monitoring_level=monitor.level, usage_monitoring_support=UsageMonitoringSupport.USAGE_MONITORING_DISABLED,
+    ) for key, monitor in session.monitors.items() if key not in monitors and key not in reported]
+    return tuple(information)
+
+
+def _threshold(monitor: Monitor, used: int) -> int:
+    left = max(1, monitor.limit.octets - used)
+    return left if monitor.limit.report is None else min(left, monitor.limit.report)
 
 
 def apply_change(session: GxSession, change: Change, policy: str) -> None:
@@ -94,11 +165,18 @@ def apply_change(session: GxSession, change: Change, policy: str) -> None:
     for remove in change.remove:
         for name in remove.charging_rule_name:
             session.rules.pop(name, None)
+        session.groups -= frozenset(remove.charging_rule_base_name)
+        session.inactive_rules -= frozenset(remove.charging_rule_name)
     for install in change.install:
         session.rules.update({rule.charging_rule_name: rule for rule in install.charging_rule_definition})
         session.rules.update(dict.fromkeys(install.charging_rule_name))
+        session.groups |= frozenset(install.charging_rule_base_name)
     if change.qos is not None:
         session.authorised_qos = change.qos
     for information in change.ambr:
         session.authorised_ambr = ambr_of(information)
+    if change.event_triggers is not None:
+        session.event_triggers = change.event_triggers
+    if change.monitors is not None:
+        session.monitors = dict(change.monitors)
     session.policy = policy

@@ -5,16 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.pcrf.session import GxSession
+from epc.pcrf.usage import reported_octets
 from epc.procedure import procedure
 from epc.wire.diameter import ResultCode
-from epc.wire.diameter.gx import CreditControlAnswer, CreditControlRequest, ReAuthAnswer, ReAuthRequest, SessionReleaseCause
+from epc.wire.diameter.gx import CreditControlAnswer, CreditControlRequest, SessionReleaseCause
 
 if TYPE_CHECKING:
     from epc.pcrf.node import Pcrf
 
 
-def ip_can_session_termination(pcrf: Pcrf, request: CreditControlRequest) -> CreditControlAnswer:
-    pcrf.sessions.remove(pcrf.session_of(request))
+async def ip_can_session_termination(pcrf: Pcrf, request: CreditControlRequest) -> CreditControlAnswer:
+    # 1 what was used since the last report
+    session = pcrf.session_of(request)
+    octets = reported_octets(request.usage_monitoring_information)
+    if octets:
+        await pcrf.usage.add(session.imsi, octets, pcrf.clock())
+
+    # 2 the session is gone, and application functions are told
+    pcrf.sessions.remove(session)
+    pcrf.session_ended(session)
+    if octets:
+        pcrf.bring_up_to_date(pcrf.sessions.of_imsi(session.imsi))
     return CreditControlAnswer(
         session_id=request.session_id, origin_host=pcrf.config.origin_host, origin_realm=pcrf.config.origin_realm,
         result_code=ResultCode.DIAMETER_SUCCESS, cc_request_type=request.cc_request_type, cc_request_number=request.cc_request_number)
@@ -23,6 +34,4 @@ def ip_can_session_termination(pcrf: Pcrf, request: CreditControlRequest) -> Cre
 @procedure(spec="TS 29.212 clause 4.5.9")
 async def release_session(pcrf: Pcrf, session: GxSession, cause: SessionReleaseCause) -> None:
     """Ask the PCEF to end the session, which it confirms with a CCR-T of its own."""
-    await pcrf.ask(session, ReAuthRequest(
-        session_id=session.session_id, origin_host=pcrf.config.origin_host, origin_realm=pcrf.config.origin_realm,
-        destination_realm=session.pcef_realm, destination_host=session.pcef_host, session_release_cause=cause), ReAuthAnswer)
+    await pcrf.tell_pcef(session, release=cause)

@@ -16,7 +16,7 @@ import dataclasses
 import ipaddress
 import random
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
@@ -149,6 +149,7 @@ class DiameterNode:
         identity: LocalIdentity,
         *,
         interface: str,
+        interfaces: Mapping[int, str] | None = None,
         entropy: random.Random,
         clock: Callable[[], float],
         on_request: RequestHandler | None = None,
@@ -162,7 +163,8 @@ class DiameterNode:
         on_peer_state: Callable[[PeerStatus], None] | None = None,
         agent: Agent | None = None,
     ) -> None:
-        """``interface`` labels captures and metrics; ``local`` is the address that outgoing connections come from; ``clock`` is the wall
+        """``interface`` labels captures and metrics; ``interfaces``: metrics of messages of these applications are labelled so instead;
+        ``local`` is the address that outgoing connections come from; ``clock`` is the wall
         clock. ``on_request`` answers requests, at once or as a coroutine; it may raise :class:`DiameterError`. Without it every request
         gets 3001. With an ``agent`` this is no end point but a node in the middle: requests and answers of applications go to the agent
         as they came, and ``request`` and ``on_request`` are not used.
@@ -170,6 +172,7 @@ class DiameterNode:
         self.identity = identity
         self._transport = transport
         self._interface = interface
+        self._interfaces = interfaces or {}
         self._on_request = on_request
         self._listen = tuple(listen)
         self._local = local
@@ -249,6 +252,9 @@ class DiameterNode:
     def next_connection(self) -> int:
         self._connection_number = self._connection_number + 1 & 0xFFFFFFFF
         return self._connection_number
+
+    def _label(self, application_id: int) -> str:
+        return self._interfaces.get(application_id, self._interface)
 
     # requests of ours
 
@@ -334,7 +340,7 @@ class DiameterNode:
     def _answered_by(self, driver: _PeerDriver, exchange: _Exchange, packet: Packet) -> None:
         exchange.holders.remove(driver)
         message = packet.message
-        self._observer.message_received(self._interface, type(message).__name__)
+        self._observer.message_received(self._label(packet.header.application_id), type(message).__name__)
         if exchange.future.done():
             return
         if isinstance(message, diameter.ErrorAnswer) and message.result_code in _RETRY_ELSEWHERE and self._dispatch(exchange):
@@ -358,7 +364,7 @@ class DiameterNode:
 
     def _serve(self, driver: _PeerDriver, side: Side, packet: Packet) -> None:
         header, message = packet.header, packet.message
-        self._observer.message_received(self._interface, type(message).__name__)
+        self._observer.message_received(self._label(header.application_id), type(message).__name__)
         refusal = self._refusal(packet)
         if refusal is not None:
             self._refuse(driver, side, packet, DiameterError(*refusal))
@@ -747,7 +753,8 @@ class _PeerDriver:
                     case machine.Send():
                         link = self._links.get(event.side)
                         if link is not None:
-                            node._observer.message_sent(node._interface, type(event.message).__name__)
+                            label = node._label(int.from_bytes(event.octets[8:12])) if node._interfaces else node._interface
+                            node._observer.message_sent(label, type(event.message).__name__)
                             link.send(event.octets)
                     case machine.AnswerReceived(token=_Exchange() as exchange):
                         node._answered_by(self, exchange, event.packet)

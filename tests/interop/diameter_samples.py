@@ -1,4 +1,4 @@
-"""Random but valid Diameter messages: base protocol, S6a, Gx and Gy, with octet strings that hold what their specifications say."""
+"""Random but valid Diameter messages: base protocol, S6a, Gx, Rx, S9 and Gy, with octet strings that hold what their specifications say."""
 
 from __future__ import annotations
 
@@ -130,6 +130,7 @@ BY_NAME: dict[str, Callable[[DiameterValues], Any]] = {
     "tgpp_sgsn_address": lambda v: v.octets(4),
     "tgpp_user_location_info": DiameterValues.user_location,
     "tgpp_ms_timezone": lambda v: b"\x80\x01",
+    "ran_nas_release_cause": lambda v: v.octets(4),        # whose octets tshark takes for a number
     "bearer_identifier": lambda v: v.octets(4),
     "pdn_connection_id": lambda v: b"\x05",
     "charging_rule_name": lambda v: b"default-rule",

@@ -87,7 +87,7 @@ def numbers(kind: type[IntEnum] | type[IntFlag]) -> list[tuple[AvpDefinition, In
 
 def alone(definition: AvpDefinition, number: int) -> Sample:
     """An answer with that AVP; what is shorter than 36 octets tshark does not take for Diameter."""
-    avp = Avp(code=definition.code, vendor_id=definition.vendor_id, mandatory=True, data=number.to_bytes(4, "big"))
+    avp = Avp(code=definition.code, vendor_id=definition.vendor_id, mandatory=True, data=(number & 0xFFFFFFFF).to_bytes(4, "big"))
     return sample(UnknownCommand(command_code=316, application_id=16777251, is_request=False, unknown=(Avp(code=33, data=b"filler..."), avp)))
 
 
@@ -98,6 +98,7 @@ IN_OTHER_WORDS = {
     "UE_IP_ADDRESS_RELEASE": "Unknown",
     "TEMPORARILY_INACTIVE": "TEMPORARY_INACTIVE",
     "MISSING_FLOW_INFORMATION": "MISSING_FLOW_DESCRIPTION",
+    "ADC_RULE_LEVEL": "Unknown",                        # likewise
     "NON_IP": "Unknown",                                # PDP type of TS 29.061 release 13, likewise
     "TWAN": "Unknown",                                  # Serving-Node-Type of TS 32.299 release 11, likewise
     "RESERVED": "NETWORK_DETERMINED_NOT_REACHABLE",     # User-State 5 before release 12
@@ -109,7 +110,7 @@ def test_enumerated_values_have_the_names_that_tshark_gives_them(tmp_path: Path)
     assert len(entries) > 200
     write_samples(tmp_path / "diameter.pcapng", [alone(definition, member) for definition, member in entries])
     for (definition, member), text in zip(entries, dissections(tmp_path / "diameter.pcapng", "diameter"), strict=True):
-        found = re.search(rf"^ +{definition.name}: (.*) \(\d+\)$", text, re.MULTILINE)
+        found = re.search(rf"^ +{definition.name}: (.*) \(-?\d+\)$", text, re.MULTILINE)
         assert found is not None, (definition.name, member)
         name = words(str(member.name).replace("TGPP", "3GPP"))
         assert words(found[1]) in (name, words(IN_OTHER_WORDS.get(str(member.name), name))), (definition.name, member)

@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from ipaddress import IPv4Address
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pytest_asyncio import fixture as async_fixture
 
-from epc.node import ConfigError, parse_config
-from epc.pcrf import Pcrf, PcrfConfig
-from epc.peer.diameter import LocalIdentity
-from epc.transport.diameter import DiameterNode, PeerConfig
-from epc.transport.interface import Address
-from epc.transport.memory import MemoryNetwork
-from epc.wire.diameter import GX_APPLICATION, ExperimentalResultCode, Message, Packet, RatType, ResultCode, SupportedFeatures, gx
-from epc.wire.diameter.groups import AllocationRetentionPriority, SubscriptionId, SubscriptionIdType
+from epc.node import ConfigError
+from epc.wire.diameter import ExperimentalResultCode, RatType, ResultCode, SupportedFeatures, gx
+from epc.wire.diameter.groups import AllocationRetentionPriority
 from epc.wire.diameter.policy import ChargingRuleReport, DefaultEpsBearerQos, FlowDirection, PccRuleStatus, QosInformation, RuleFailureCode
+from tests.nodes.pcrf_lab import ALICE, BOB, PGW, REALM, SUBSCRIBED, Lab, config, rule_names, running_lab
 
 pytestmark = [
     pytest.mark.virtual_clock,
 ]
-
-REALM = "epc.mnc001.mcc001.3gppnetwork.org"
-PCRF, PGW = f"pcrf.{REALM}", f"pgw.{REALM}"
-PCRF_ADDRESS = Address("10.0.0.9", 3868)
-ALICE, BOB = "001010000000001", "001010000000002"
-SUBSCRIBED = DefaultEpsBearerQos(qos_class_identifier=9, allocation_retention_priority=AllocationRetentionPriority(priority_level=8))
 
 POLICY: dict[str, Any] = {
     "rules": {
@@ -51,83 +38,10 @@ POLICY: dict[str, Any] = {
 }
 
 
-class ScriptedPgw:
-    """Asks what the test says, and answers RARs with success unless told otherwise."""
-
-    def __init__(self, network: MemoryNetwork, name: str = "pgw", host: str = PGW) -> None:
-        self.host = host
-        self.pushed: list[gx.ReAuthRequest] = []
-        self.result: Callable[[gx.ReAuthRequest], dict[str, Any]] = lambda request: {"result_code": ResultCode.DIAMETER_SUCCESS}
-        self.node = DiameterNode(
-            network.transport(name), LocalIdentity(origin_host=host, origin_realm=REALM, applications=(GX_APPLICATION,)), interface="Gx",
-            entropy=random.Random(name), clock=lambda: 1.7e9, peers=[PeerConfig(address=PCRF_ADDRESS)], on_request=self._serve)
-
-    async def start(self) -> None:
-        await self.node.start()
-        await asyncio.wait_for(self.node.wait_connected(GX_APPLICATION), 10)
-
-    def _serve(self, packet: Packet) -> Message:
-        request = packet.message
-        assert isinstance(request, gx.ReAuthRequest)
-        self.pushed.append(request)
-        return gx.ReAuthAnswer(session_id=request.session_id, origin_host=self.host, origin_realm=REALM, **self.result(request))
-
-    async def ask(self, kind: gx.CcRequestType, session_id: str, number: int, **more: Any) -> gx.CreditControlAnswer:
-        packet = await self.node.request(gx.CreditControlRequest(
-            session_id=session_id, origin_host=self.host, origin_realm=REALM, destination_realm=REALM, cc_request_type=kind,
-            cc_request_number=number, **more))
-        answer = packet.message
-        assert isinstance(answer, gx.CreditControlAnswer)
-        assert (answer.session_id, answer.cc_request_type, answer.cc_request_number) == (session_id, kind, number)
-        assert packet.header.application_id == GX_APPLICATION
-        return answer
-
-    async def establish(self, imsi: str = ALICE, apn: str = "internet", ip: str = "10.45.0.2", **more: Any) -> gx.CreditControlAnswer:
-        given: dict[str, Any] = {
-            "subscription_id": (SubscriptionId(subscription_id_type=SubscriptionIdType.END_USER_IMSI, subscription_id_data=imsi),),
-            "called_station_id": apn, "framed_ip_address": IPv4Address(ip), "rat_type": RatType.EUTRAN, "ip_can_type": gx.IpCanType.TGPP_EPS,
-            "default_eps_bearer_qos": SUBSCRIBED, "network_request_support": gx.NetworkRequestSupport.NETWORK_REQUEST_SUPPORTED,
-            "qos_information": QosInformation(apn_aggregate_max_bitrate_ul=50_000_000, apn_aggregate_max_bitrate_dl=100_000_000),
-        }
-        return await self.ask(gx.CcRequestType.INITIAL_REQUEST, f"{self.host};1;{imsi};{apn}", 0, **(given | more))
-
-
-class Lab:
-    def __init__(self) -> None:
-        self.network = MemoryNetwork(seed=1)
-        self.nodes: list[Pcrf | DiameterNode] = []
-
-    async def pcrf(self, policy: dict[str, Any] | None = None, **more: Any) -> Pcrf:
-        pcrf = Pcrf(config(policy, **more), self.network.transport("pcrf"), clock=lambda: 1.7e9, entropy=random.Random(1))
-        await pcrf.start()
-        self.nodes.append(pcrf)
-        return pcrf
-
-    async def pgw(self, name: str = "pgw", host: str = PGW) -> ScriptedPgw:
-        pgw = ScriptedPgw(self.network, name, host)
-        await pgw.start()
-        self.nodes.append(pgw.node)
-        return pgw
-
-
-def config(policy: dict[str, Any] | None = None, **more: Any) -> PcrfConfig:
-    given = {"name": "pcrf1", "origin_host": PCRF, "origin_realm": REALM, "gx": {"listen": [{"host": PCRF_ADDRESS.host}]}, **more}
-    if policy is not None:
-        given["policy"] = policy
-    return parse_config(given, PcrfConfig, source="test")
-
-
 @async_fixture
 async def lab() -> AsyncIterator[Lab]:
-    lab = Lab()
-    yield lab
-    for node in reversed(lab.nodes):
-        await node.stop()
-
-
-def rule_names(answer: gx.CreditControlAnswer | gx.ReAuthRequest) -> list[bytes]:
-    return [name for install in answer.charging_rule_install
-            for name in (*(rule.charging_rule_name for rule in install.charging_rule_definition), *install.charging_rule_name)]
+    async for lab in running_lab():
+        yield lab
 
 
 # --- establishment ----------------------------------------------------------------------------------------------------
@@ -174,7 +88,7 @@ async def test_features_in_common(lab: Lab) -> None:
     pgw = await lab.pgw()
     answer = await pgw.establish(supported_features=(
         SupportedFeatures(feature_list_id=1, feature_list=0xFF), SupportedFeatures(feature_list_id=2, feature_list=1)))
-    assert answer.supported_features == (SupportedFeatures(feature_list_id=1, feature_list=0b1011),)
+    assert answer.supported_features == (SupportedFeatures(feature_list_id=1, feature_list=0b1011011),)
 
 
 async def test_rejected_user(lab: Lab) -> None:
@@ -361,7 +275,8 @@ async def test_views_are_plain_data(lab: Lab) -> None:
     assert views["sessions"] == [{
         "session_id": f"{PGW};1;{ALICE};internet", "imsi": ALICE, "apn": "internet", "pcef": PGW, "ipv4": "10.45.0.2", "ipv6": None,
         "rat": "EUTRAN", "policy": "home", "qci": 9, "arp": 8, "ambr_ul_bps": 10_000_000, "ambr_dl_bps": 100_000_000,
-        "rules": ["web", "children"], "request_number": 0}]
+        "rules": ["web", "children"], "request_number": 0, "serving_plmn": None, "inactive_rules": [], "event_triggers": ["RAT_CHANGE"],
+        "monitors": [], "applications": []}]
     assert views["rules"] == ["slow", "voice", "web"]
     assert pcrf.is_ready()
 

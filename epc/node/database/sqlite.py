@@ -44,6 +44,10 @@ class SqliteDatabase:
                 self.connection.execute(f"PRAGMA cache_size = -{cache_kib}")
             self._migrate(schema)
 
+    @property
+    def is_in_memory(self) -> bool:
+        return self._path == ":memory:"
+
     def _migrate(self, schema: Schema) -> None:
         execute = self.connection.execute
         with self.atomic():

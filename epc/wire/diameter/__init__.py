@@ -1,16 +1,16 @@
-"""Diameter (RFC 6733) with the applications S6a (TS 29.272), Gx (TS 29.212) and Gy (TS 32.299), release 15.
+"""Diameter (RFC 6733) with the applications S6a (TS 29.272), Gx (TS 29.212), Rx (TS 29.214), S9 (TS 29.215) and Gy (TS 32.299), release 15.
 
 ``encode(message, hop_by_hop=..., end_to_end=...)`` and ``decode(octets) -> Packet(header, message)``. Messages are frozen
 dataclasses whose fields are AVPs (``epc.wire.diameter.schema`` explains how they map); a new application is a module of such
 classes with ``@command``. The modules:
 
 * ``base``: CER/CEA, DWR/DWA, DPR/DPA, STR/STA, ASR/ASA; ``s6a`` with ``subscription``; ``gx`` with ``policy``;
-  ``gy`` with ``charging``
+  ``rx``; ``s9``; ``gy`` with ``charging``
 * ``groups``: Grouped AVPs, enumerations and application identifiers that they share
 * ``results``: ``ResultCode``, ``ExperimentalResultCode``, ``DiameterError``
 """
 
-from epc.wire.diameter import base, gx, gy, s6a
+from epc.wire.diameter import base, gx, gy, rx, s6a, s9
 from epc.wire.diameter.avp import VENDOR_3GPP, VENDOR_ETSI, Avp, TbcdDigits
 from epc.wire.diameter.codec import (
     HEADER_OCTETS,
@@ -37,6 +37,7 @@ from epc.wire.diameter.groups import (
     RELAY_APPLICATION,
     RX_APPLICATION,
     S6A_APPLICATION,
+    S9_APPLICATION,
     AuthSessionState,
     ExperimentalResult,
     RatType,
@@ -56,6 +57,7 @@ __all__ = [
     "RELAY_APPLICATION",
     "RX_APPLICATION",
     "S6A_APPLICATION",
+    "S9_APPLICATION",
     "VENDOR_3GPP",
     "VENDOR_ETSI",
     "Answer",
@@ -88,6 +90,8 @@ __all__ = [
     "gx",
     "gy",
     "is_known_application",
+    "rx",
     "s6a",
+    "s9",
     "with_proxy_info",
 ]

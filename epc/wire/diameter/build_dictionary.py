@@ -49,7 +49,8 @@ NOT_MANDATORY_3GPP = frozenset("""
     Extended-GBR-DL Extended-GBR-UL Extended-Max-Requested-BW-DL Extended-Max-Requested-BW-UL External-Identifier Feature-List Feature-List-ID
     Flow-Direction Flow-Information Flow-Label Geodetic-Information Geographical-Information Homogeneous-Support-of-IMS-Voice-Over-PS-Sessions
     ICS-Indicator IMS-Voice-Over-PS-Sessions-Supported Interworking-5GS-Indicator Last-UE-Activity-Time LIPA-Permission
-    Maximum-UE-Availability-Time MDT-User-Consent MME-Location-Information MME-User-State Monitoring-Event-Config-Status
+    IP-Domain-Id Maximum-UE-Availability-Time MDT-User-Consent Media-Component-Status Min-Requested-Bandwidth-DL Min-Requested-Bandwidth-UL
+    MME-Location-Information MME-User-State Monitoring-Event-Config-Status Required-Access-Info Rx-Request-Type
     Monitoring-Event-Configuration Monitoring-Event-Report Monitoring-Key MPS-Priority Mute-Notification NetLoc-Access-Support
     Non-IP-Data-Delivery-Mechanism Non-IP-PDN-Type-Indicator Packet-Filter-Content Packet-Filter-Identifier Packet-Filter-Information
     Packet-Filter-Operation Packet-Filter-Usage PDN-Connection-Continuity Pre-emption-Capability Pre-emption-Vulnerability Preferred-Data-Mode

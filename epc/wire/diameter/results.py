@@ -56,7 +56,7 @@ class ResultCode(enum.IntEnum):
 
 
 class ExperimentalResultCode(enum.IntEnum):
-    """Experimental-Result-Code AVP values of vendor 3GPP (TS 29.272 clause 7.4, TS 29.212 clause 5.5): no kin of the base codes."""
+    """Experimental-Result-Code AVP values of vendor 3GPP (TS 29.272 clause 7.4, TS 29.212 clause 5.5, ...): no kin of the base codes."""
 
     DIAMETER_AUTHENTICATION_DATA_UNAVAILABLE = 4181     # S6a
     DIAMETER_ERROR_CAMEL_SUBSCRIPTION_PRESENT = 4182    # S6a
@@ -77,6 +77,17 @@ class ExperimentalResultCode(enum.IntEnum):
     DIAMETER_ERROR_CONFLICTING_REQUEST = 5147           # Gx
     DIAMETER_ADC_RULE_EVENT = 5148                      # Gx
     DIAMETER_ERROR_NBIFOM_NOT_AUTHORIZED = 5149         # Gx
+    REQUESTED_SERVICE_TEMPORARILY_NOT_AUTHORIZED = 4261     # Rx: TS 29.214 clause 5.5
+    INVALID_SERVICE_INFORMATION = 5061                  # Rx
+    FILTER_RESTRICTIONS = 5062                          # Rx
+    REQUESTED_SERVICE_NOT_AUTHORIZED = 5063             # Rx
+    DUPLICATED_AF_SESSION = 5064                        # Rx
+    IP_CAN_SESSION_NOT_AVAILABLE = 5065                 # Rx
+    UNAUTHORIZED_NON_EMERGENCY_SESSION = 5066           # Rx
+    UNAUTHORIZED_SPONSORED_DATA_CONNECTIVITY = 5067     # Rx
+    TEMPORARY_NETWORK_FAILURE = 5068                    # Rx
+    DIAMETER_ERROR_SUBSESSION = 5470                    # S9: TS 29.215 clause 5.6
+    DIAMETER_ERROR_ONGOING_SESSION_ESTABLISHMENT = 5471     # S9
 
 
 class DiameterError(WireError):

@@ -1,0 +1,146 @@
+"""AF session establishment and modification: TS 29.214 clauses 4.4.1 and 4.4.2, TS 29.213 clauses 4.3.1 and 5."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from epc.pcrf.af_session import AfSession
+from epc.pcrf.config import ApplicationFunction
+from epc.pcrf.ip_can_session_establishment import imsi_of
+from epc.pcrf.service_information import NotAuthorised, rules_of
+from epc.pcrf.session import GxSession
+from epc.procedure import Reject
+from epc.wire.diameter import ExperimentalResultCode, ResultCode
+from epc.wire.diameter.gx import IpCanType
+from epc.wire.diameter.policy import FlowStatus
+from epc.wire.diameter.rx import AAAnswer, AARequest, MediaComponentDescription, RxRequestType, ServiceInfoStatus
+
+if TYPE_CHECKING:
+    from epc.pcrf.node import Pcrf
+
+
+async def af_session_establishment(pcrf: Pcrf, request: AARequest) -> AAAnswer:
+    # 1 a new session or one that is known; the IP-CAN session it is about
+    session = pcrf.af_sessions.get(request.session_id)
+    if session is None and request.rx_request_type == RxRequestType.UPDATE_REQUEST:
+        raise Reject(ResultCode.DIAMETER_UNKNOWN_SESSION_ID, request.session_id)
+    gx = _bound(pcrf, request) if session is None else session.gx
+
+    # 2 what it asks for, and whether it may
+    before = {} if session is None else session.components
+    components = _merged(before, request.media_component_description)
+    application = _text(request.af_application_identifier) or next(
+        (_text(each.af_application_identifier) for each in components.values() if each.af_application_identifier), "") \
+        or ("" if session is None else session.application)
+    function = _function(pcrf, request.origin_host, application)
+    charging_identifier = request.af_charging_identifier or (None if session is None else session.af_charging_identifier)
+    if session is None:
+        _check_duplicate(pcrf, gx, request, components)
+    number = pcrf.af_sessions.new_number() if session is None else session.number
+    sponsored = request.sponsored_connectivity_data
+    rules = rules_of(
+        pcrf.config.rx, function, components.values(), name_prefix=f"af-{number}", af_charging_identifier=charging_identifier,
+        sponsor=sponsored.sponsor_identity if sponsored else None,
+        service_provider=sponsored.application_service_provider_identity if sponsored else None)
+
+    # 3 the session as it is now
+    if session is None:
+        session = AfSession(session_id=request.session_id, number=number, af_host=request.origin_host, af_realm=request.origin_realm, gx=gx)
+        pcrf.af_sessions.add(session)
+    session.application, session.af_charging_identifier, session.components = application, charging_identifier, components
+    if request.specific_action:
+        session.actions = request.specific_action
+    if request.service_info_status != ServiceInfoStatus.PRELIMINARY_SERVICE_INFORMATION:
+        session.lost -= {key for key in session.lost if session.rules.get(key) != rules.get(key)}
+        session.rules = rules
+        session.allocated &= rules.keys()
+    pcrf.af_sessions.bind(gx)
+
+    # 4 the answer; the PCEF learns of it next (TS 29.213 clause 4.3.1, steps 8 and 10)
+    pcrf.bring_up_to_date([gx])
+    return AAAnswer(
+        session_id=request.session_id, origin_host=pcrf.config.origin_host, origin_realm=pcrf.config.origin_realm,
+        result_code=ResultCode.DIAMETER_SUCCESS, ip_can_type=IpCanType.TGPP_EPS, rat_type=gx.rat_type)
+
+
+def _bound(pcrf: Pcrf, request: AARequest) -> GxSession:
+    """Session binding (TS 29.213 clause 5.2): the user's address, and where several have it, APN and IMSI."""
+    if request.framed_ip_address is None and request.framed_ipv6_prefix is None:
+        raise Reject(ExperimentalResultCode.INVALID_SERVICE_INFORMATION, "Framed-IP-Address or Framed-IPv6-Prefix is needed")
+    found = pcrf.sessions.of_address(request.framed_ip_address, request.framed_ipv6_prefix)
+    if request.called_station_id is not None:
+        found = [gx for gx in found if gx.apn.lower() == request.called_station_id.lower()]
+    imsi = imsi_of(request.subscription_id)
+    if imsi is not None:
+        found = [gx for gx in found if gx.imsi == imsi]
+    if len(found) != 1:
+        address = request.framed_ip_address or request.framed_ipv6_prefix
+        raise Reject(ExperimentalResultCode.IP_CAN_SESSION_NOT_AVAILABLE, f"{len(found) or 'no'} IP-CAN sessions of {address}")
+    return found[0]
+
+
+def _merged(before: dict[int, MediaComponentDescription], described: tuple[MediaComponentDescription, ...]) -> dict[int, MediaComponentDescription]:
+    """Components not mentioned stay; one that comes again replaces its flows, and one with Flow-Status REMOVED goes (clause 4.4.2)."""
+    numbers = [component.media_component_number for component in described]
+    if len(set(numbers)) != len(numbers):
+        raise Reject(ExperimentalResultCode.INVALID_SERVICE_INFORMATION, "a Media-Component-Number comes twice")
+    components = dict(before)
+    for component in described:
+        if component.flow_status == FlowStatus.REMOVED:
+            components.pop(component.media_component_number, None)
+            continue
+        old = components.get(component.media_component_number)
+        components[component.media_component_number] = component if old is None else _changed(old, component)
+    return components
+
+
+def _changed(old: MediaComponentDescription, new: MediaComponentDescription) -> MediaComponentDescription:
+    """What ``new`` does not say stays as it was."""
+    given = {name: value for name in MediaComponentDescription.__dataclass_fields__
+             if name not in ("unknown", "media_sub_component") and (value := getattr(new, name)) not in (None, ())}
+    subs = {sub.flow_number: sub for sub in old.media_sub_component}
+    for sub in new.media_sub_component:
+        if sub.flow_status == FlowStatus.REMOVED:
+            subs.pop(sub.flow_number, None)
+        elif sub.flow_description or sub.flow_number not in subs:
+            subs[sub.flow_number] = sub
+        else:
+            known = subs[sub.flow_number]
+            subs[sub.flow_number] = type(sub)(**{
+                name: getattr(sub, name) if getattr(sub, name) not in (None, ()) else getattr(known, name)
+                for name in type(sub).__dataclass_fields__})
+    kept = {name: getattr(old, name) for name in MediaComponentDescription.__dataclass_fields__}
+    return MediaComponentDescription(**(kept | given | {"media_sub_component": tuple(subs.values())}))
+
+
+def _function(pcrf: Pcrf, host: str, application: str) -> ApplicationFunction:
+    functions = pcrf.config.rx.functions
+    if not functions:
+        return ApplicationFunction()
+    for function in functions:
+        if _fits(function.host, host) and _fits(function.application, application):
+            if function.allowed:
+                return function
+            break
+    raise NotAuthorised(f"{host} may not ask for {application or 'anything'}")
+
+
+def _fits(pattern: str, text: str) -> bool:
+    return text.lower().startswith(pattern[:-1].lower()) if pattern.endswith("*") else text.lower() == pattern.lower()
+
+
+def _check_duplicate(pcrf: Pcrf, gx: GxSession, request: AARequest, components: dict[int, MediaComponentDescription]) -> None:
+    """Another Rx session for the same service (clause 4.4.1)."""
+    filters = _filters(components)
+    for other in pcrf.af_sessions.of_gx(gx):
+        same_charging = request.af_charging_identifier is not None and request.af_charging_identifier == other.af_charging_identifier
+        if same_charging or (filters and filters == _filters(other.components)):
+            raise Reject(ExperimentalResultCode.DUPLICATED_AF_SESSION, f"{other.session_id} is about the same flows")
+
+
+def _filters(components: dict[int, MediaComponentDescription]) -> set[str]:
+    return {text for component in components.values() for sub in component.media_sub_component for text in sub.flow_description}
+
+
+def _text(octets: bytes | None) -> str:
+    return octets.decode(errors="replace") if octets else ""
