@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from enum import Enum
 
 from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
 from epc.dataplane.bpf_backend import BpfForwarder
-from epc.dataplane.forwarder import GtpuPort
+from epc.dataplane.forwarder import GtpuPort, UserPlane
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.transport.interface import Transport
 from epc.transport.sockets import SocketTransport
@@ -29,14 +30,30 @@ async def open_forwarder(
 
     Raises ``OSError`` when the ports cannot be opened.
     """
+    reason = "as configured"
     if backend is not Backend.SOCKET:
         try:
             if not isinstance(transport, SocketTransport):
                 raise BpfUnavailable(0, "the nodes are joined in memory")
-            return await BpfForwarder.open(
+            fast = await BpfForwarder.open(
                 transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid, hook=hook,
             )
         except BpfUnavailable as error:
+            reason = f"BPF is not to be had here: {error.strerror}"
             level = logging.WARNING if backend is Backend.BPF else logging.INFO
-            log.log(level, "the user plane runs on sockets, BPF is not to be had here: %s", error.strerror)
-    return await SocketForwarder.open(transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid)
+            log.log(level, "the user plane runs on sockets, %s", reason)
+        else:
+            fast.reason = reason if backend is Backend.BPF else "this machine has what it takes"
+            return fast
+    forwarder = await SocketForwarder.open(transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid)
+    forwarder.reason = reason
+    return forwarder
+
+
+def backend_of(forwarder: UserPlane) -> Mapping[str, object]:
+    """Who forwards, why, and on which device by which hook of the kernel's."""
+    if isinstance(forwarder, BpfForwarder):
+        return {"backend": Backend.BPF.value, "reason": forwarder.reason, "hooks": {name: hook.value for name, hook in forwarder.hooks().items()}}
+    if isinstance(forwarder, SocketForwarder):
+        return {"backend": Backend.SOCKET.value, "reason": forwarder.reason}
+    return {"backend": "pfcp", "reason": "a user-plane function forwards"}

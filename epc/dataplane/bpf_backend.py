@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.fast_path import FastPath, FastSession, Hook
-from epc.dataplane.bpf.layout import Action, FilterFlag, RuleFlag
+from epc.dataplane.bpf.layout import Action, RuleFlag
 from epc.dataplane.bpf.leases import FastCounter, FastMeasurement, FastMeter, Lease
 from epc.dataplane.bpf.next_hops import KernelLink
 from epc.dataplane.flow import CompiledFilter, compile_filter
@@ -33,7 +33,7 @@ MAX_SESSIONS = 1 << 16
 _GATE_CLOSED, _FAR_DROP, _NO_MATCHING_RULE = (
     layout.DROP_REASONS.index(reason) for reason in (DropReason.GATE_CLOSED, DropReason.FAR_DROP, DropReason.NO_MATCHING_RULE)
 )
-_NO_LIMITS = (layout.NONE,) * (layout.METERS + layout.QUOTAS)
+_NO_LIMITS = (layout.NONE,) * (layout.METERS + layout.MEASUREMENTS)
 
 
 class BpfForwarder(SocketForwarder):
@@ -50,8 +50,8 @@ class BpfForwarder(SocketForwarder):
     ) -> BpfForwarder:
         """Like :meth:`SocketForwarder.open`; raises :class:`~epc.dataplane.bpf.fast_path.BpfUnavailable` before any port is opened.
 
-        ``hook`` is by default generic XDP, and tc on a device whose XDP place is taken. ``max_sessions`` sizes the kernel's tables; what
-        does not fit is forwarded all the same, but slowly.
+        ``hook`` is by default generic XDP, and tc on a device whose XDP place is taken. Native XDP is tried out first, and given up with
+        a warning where it does not work. ``max_sessions`` sizes the kernel's tables; what does not fit is forwarded all the same, but slowly.
         """
         fast = await FastPath.open([side.address for side in (access, core) if side is not None], hook=hook, max_sessions=max_sessions)
         forwarder = cls(fast, buffer_packets=buffer_packets, first_teid=first_teid)
@@ -61,6 +61,10 @@ class BpfForwarder(SocketForwarder):
             fast.close()
             raise
         return forwarder
+
+    def hooks(self) -> Mapping[str, Hook]:
+        """By device."""
+        return self._fast.hooks()
 
     async def close(self) -> None:
         self._fast.close()
@@ -240,7 +244,7 @@ class BpfForwarder(SocketForwarder):
                 action = Action.TO_LINK
         else:
             ours, theirs = self._port(far.destination_interface).ip_address, ip_address(tunnel.address)
-            if isinstance(ours, IPv4Address) and isinstance(theirs, IPv4Address):
+            if ours.version == theirs.version:
                 next_hop = self._fast.next_hops.tunnel(ours, theirs, self._longest(pdr, installed))
                 action = Action.TO_TUNNEL
         if next_hop is None:
@@ -264,18 +268,18 @@ class BpfForwarder(SocketForwarder):
         return Action.HOLD, 0, lease.first, 0
 
     def _fast_limits(self, pdr: Pdr, installed: Installed) -> tuple[int, ...] | None:
-        """Indices of the meters and quotas; ``None`` when there are more than the kernel's rule has places for."""
+        """Indices of the meters and measurements; ``None`` when there are more than the kernel's rule has places for."""
         meters, measurements = self._limits(pdr, installed)
-        if not all(isinstance(each, FastMeasurement) and each.is_fast for each in measurements):
-            return None
-        quotas = [each.lease for each in measurements if isinstance(each, FastMeasurement) and each.lease is not None]
-        if len(meters) > layout.METERS or len(quotas) > layout.QUOTAS:
+        if len(meters) > layout.METERS or len(measurements) > layout.MEASUREMENTS:
             return None
         indices = [_index(meter.lease if isinstance(meter, FastMeter) else None) for meter in meters]
-        if layout.NONE in indices:
+        measurement_indices = [_index(each.lease if isinstance(each, FastMeasurement) else None) for each in measurements]
+        if layout.NONE in indices or layout.NONE in measurement_indices:
             return None
-        quota_indices = [lease.first for lease in quotas]
-        return (*indices, *[layout.NONE] * (layout.METERS - len(indices)), *quota_indices, *[layout.NONE] * (layout.QUOTAS - len(quota_indices)))
+        return (
+            *indices, *[layout.NONE] * (layout.METERS - len(indices)),
+            *measurement_indices, *[layout.NONE] * (layout.MEASUREMENTS - len(measurement_indices)),
+        )
 
 
 def _index(lease: Lease | None) -> int:
@@ -283,16 +287,16 @@ def _index(lease: Lease | None) -> int:
 
 
 def _filter(compiled: CompiledFilter, rule: int) -> bytes:
-    flags = FilterFlag.NONE
     remote_ports, local_ports = compiled.remote_ports, compiled.local_ports
-    if remote_ports[0] >= 0:
-        flags |= FilterFlag.REMOTE_PORTS
-    if local_ports[0] >= 0:
-        flags |= FilterFlag.LOCAL_PORTS
-    if compiled.protocol < 0:
-        flags |= FilterFlag.ANY_PROTOCOL
+    kind = kind_mask = 0
+    if compiled.version:
+        kind, kind_mask = compiled.version, 0xFF
+    if compiled.protocol >= 0:
+        kind, kind_mask = kind | compiled.protocol << 8, kind_mask | 0xFF << 8
+    if remote_ports[0] >= 0 or local_ports[0] >= 0:
+        kind, kind_mask = kind | layout.HAS_PORTS, kind_mask | layout.HAS_PORTS
     octets = 4 if compiled.version == 4 else 16
     return layout.packet_filter(
-        compiled.version, max(compiled.protocol, 0), flags, compiled.network.to_bytes(octets), compiled.mask.to_bytes(octets),
+        compiled.network.to_bytes(octets), compiled.mask.to_bytes(octets), kind, kind_mask,
         max(remote_ports[0], 0), remote_ports[1], max(local_ports[0], 0), local_ports[1], rule,
     )

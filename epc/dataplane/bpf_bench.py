@@ -151,7 +151,7 @@ class _Track:
             switch(control, "n0", ETHTOOL_SGRO, on=True)        # a veth device takes frames only if it polls for them
         with (node if job is Job.DISCARD else sink).entered():
             stack.callback(os.close, attach(
-                programs.programs["sink"], n0.ifindex if job is Job.DISCARD else k0.ifindex, AttachType.XDP, XDP_FLAGS_DRV_MODE))
+                programs.program("sink"), n0.ifindex if job is Job.DISCARD else k0.ifindex, AttachType.XDP, XDP_FLAGS_DRV_MODE))
         if job in (Job.RELAY, Job.DECAPSULATE, Job.ENCAPSULATE):
             await _open_forwarder(stack, node, job, sessions, hook, n0, n1, k0.mac)
         in_tunnel = job not in (Job.ENCAPSULATE, Job.IP_FORWARDING)
@@ -160,7 +160,7 @@ class _Track:
             _IN_TUNNEL if in_tunnel else _PLAIN, g0.ifindex, sessions, _FIRST_TEID if in_tunnel else _FIRST_UE, _FIRST_UE, 0,
             frame[:_HEADERS_OCTETS],
         ))
-        return cls(generator, programs.programs["generate"], frame, programs)
+        return cls(generator, programs.program("generate"), frame, programs)
 
     def run(self, packets: int) -> tuple[float, int]:
         """Seconds, and how many packets arrived."""

@@ -216,6 +216,7 @@ class SocketForwarder:
 
     def __init__(self, *, buffer_packets: int, first_teid: int | None) -> None:
         self.on_event: Callable[[Event], None] = _no_event
+        self.reason = ""                                # why this back end, in words
         self.is_intermediate = False                    # tunnels on both sides: an SGW
         self.echo_requests_received = 0
         self.error_indications_sent = 0

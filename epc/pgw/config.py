@@ -16,6 +16,7 @@ from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.node.pfcp import ControlFunction, UserPlaneKind
 from epc.node.sgi import ServicesConfig
+from epc.node.user_plane import UserPlaneSettings
 from epc.peer.timer import Timer
 from epc.pgw.charging_filters import read_filter_rule
 from epc.wire.diameter.charging import TriggerType
@@ -201,6 +202,7 @@ class PgwConfig(NodeConfig):
     apns: Annotated[dict[str, ApnConfig], Field(min_length=1)]
     sx: UserPlaneKind = Field(default="in_process", description="who forwards packets: this process, or a PGW-U")
     sxb: ControlFunction | None = Field(default=None, description="needed with sx: pfcp")
+    user_plane: UserPlaneSettings = Field(default=UserPlaneSettings(), description="with sx: in_process, by what packets are forwarded")
     gx: GxConfig | None = None
     predefined_rules: dict[str, PredefinedRule] = Field(default_factory=dict, description="by Charging-Rule-Name")
     rule_bases: dict[str, tuple[str, ...]] = Field(

@@ -7,16 +7,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
 from epc.dataplane.sgi import Sgi
-from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Command, Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp_paths
+from epc.node.user_plane import show_user_plane
 from epc.peer.diameter import LocalIdentity
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
@@ -96,7 +97,7 @@ class Pgw(Node[PgwConfig]):
             self.forwarder = self.sx = await open_pfcp_forwarder(
                 self, config.sxb, interface="Sxb", tunnels={Interface.ACCESS: config.s5u.host})
         else:
-            forwarder = self.forwarder = await SocketForwarder.open(
+            forwarder = self.forwarder = await config.user_plane.open_forwarder(
                 self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), first_teid=self.entropy.getrandbits(32) or 1
             )
             await self._open_sgi(forwarder)
@@ -132,7 +133,7 @@ class Pgw(Node[PgwConfig]):
         with_server = [(name, apn, apn.server) for name, apn in self.config.apns.items() if apn.server is not None]
         if not with_server:
             return
-        self._hosts = await open_hosts(self.config.sgi_hosts)
+        self._hosts = await open_hosts(self.config.sgi_hosts, veth=isinstance(forwarder, BpfForwarder))
         for name, apn, server in with_server:
             self._sgi.append(
                 await Sgi.open(self._hosts, forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}",
@@ -483,10 +484,4 @@ class Pgw(Node[PgwConfig]):
         ]
 
     def _show_user_plane(self) -> object:
-        statistics = self.forwarder.statistics()
-        usage = statistics.usage
-        return {
-            "sessions": statistics.sessions, "uplink_packets": usage.uplink_packets, "uplink_octets": usage.uplink_octets,
-            "downlink_packets": usage.downlink_packets, "downlink_octets": usage.downlink_octets,
-            "drops": {reason.value: count for reason, count in statistics.drops.items() if count},
-        }
+        return show_user_plane(self.forwarder)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import Forwarder, GtpuPort
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.sgi import Sgi
-from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import View
 from epc.node.pfcp import PfcpInterface
 from epc.pgwu.config import PgwuConfig
@@ -36,12 +36,12 @@ class Pgwu(UserPlaneNode[PgwuConfig]):
     async def open_forwarder(self) -> Forwarder:
         config = self.config
         self.default_network_instance = next(iter(config.networks))
-        forwarder = await SocketForwarder.open(
+        forwarder = await config.user_plane.open_forwarder(
             self.transport, access=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), buffer_packets=config.buffer_packets,
             first_teid=self.entropy.getrandbits(32) or 1,
         )
         if any(network.server is not None for network in config.networks.values()):
-            self._hosts = await open_hosts(config.sgi_hosts)
+            self._hosts = await open_hosts(config.sgi_hosts, veth=isinstance(forwarder, BpfForwarder))
             for name, network in config.networks.items():
                 if network.server is not None:
                     self._sgi.append(

@@ -8,6 +8,7 @@ from epc.charging import OfflineCharging
 from epc.node import NodeConfig
 from epc.node.gtpc import GtpcInterface, GtpcSettings, GtpuInterface
 from epc.node.pfcp import ControlFunction, UserPlaneKind
+from epc.node.user_plane import UserPlaneSettings
 
 _S5_TIMERS = GtpcSettings(t3_response_s=2.0)
 
@@ -25,6 +26,7 @@ class SgwConfig(NodeConfig):
     s5u: GtpuInterface
     sx: UserPlaneKind = Field(default="in_process", description="who forwards packets: this process, or an SGW-U")
     sxa: ControlFunction | None = Field(default=None, description="needed with sx: pfcp")
+    user_plane: UserPlaneSettings = Field(default=UserPlaneSettings(), description="with sx: in_process, by what packets are forwarded")
     gtp_s11: GtpcSettings = GtpcSettings()
     gtp_s5: GtpcSettings = _S5_TIMERS
     offline_charging: OfflineCharging | None = Field(default=None, description="write charging data records; default: none")

@@ -8,11 +8,11 @@ from functools import partial
 from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
-from epc.dataplane.socket_backend import SocketForwarder
 from epc.node import Command, Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, gtp_paths
+from epc.node.user_plane import show_user_plane
 from epc.peer.gtpc import COMMAND_BIT, PathEvent, PeerRestarted, RequestReceived
 from epc.peer.teid import TeidTable
 from epc.procedure import Collision, Procedure, Reject, Slot, table
@@ -87,7 +87,7 @@ class Sgw(Node[SgwConfig]):
             self.forwarder = self.sx = await open_pfcp_forwarder(
                 self, config.sxa, interface="Sxa", tunnels={Interface.ACCESS: config.s1u.host, Interface.CORE: config.s5u.host})
         else:
-            self.forwarder = await SocketForwarder.open(
+            self.forwarder = await config.user_plane.open_forwarder(
                 self.transport, access=GtpuPort(address=config.s1u.host, interface="S1-U"),
                 core=GtpuPort(address=config.s5u.host, interface="S5/S8-U"), buffer_packets=config.buffer_packets,
                 first_teid=self.entropy.getrandbits(32) or 1,
@@ -381,12 +381,4 @@ class Sgw(Node[SgwConfig]):
         return paths
 
     def _show_user_plane(self) -> object:
-        statistics = self.forwarder.statistics()
-        usage = statistics.usage
-        return {
-            "sessions": statistics.sessions, "buffered_packets": statistics.buffered_packets,
-            "uplink_packets": usage.uplink_packets, "uplink_octets": usage.uplink_octets,
-            "downlink_packets": usage.downlink_packets, "downlink_octets": usage.downlink_octets,
-            "error_indications_sent": statistics.error_indications_sent, "error_indications_received": statistics.error_indications_received,
-            "drops": {reason.value: count for reason, count in statistics.drops.items() if count},
-        }
+        return show_user_plane(self.forwarder)

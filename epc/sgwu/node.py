@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from epc.dataplane.forwarder import Forwarder, GtpuPort
-from epc.dataplane.socket_backend import SocketForwarder
 from epc.node.pfcp import PfcpInterface
 from epc.sgwu.config import SgwuConfig
 from epc.userplane import UserPlaneNode
@@ -20,7 +19,7 @@ class Sgwu(UserPlaneNode[SgwuConfig]):
 
     async def open_forwarder(self) -> Forwarder:
         config = self.config
-        return await SocketForwarder.open(
+        return await config.user_plane.open_forwarder(
             self.transport, access=GtpuPort(address=config.s1u.host, interface="S1-U"), core=GtpuPort(address=config.s5u.host, interface="S5/S8-U"),
             buffer_packets=config.buffer_packets, first_teid=self.entropy.getrandbits(32) or 1,
         )

@@ -13,6 +13,7 @@ from epc.dataplane.rules import Usage
 from epc.node import Node, View
 from epc.node.pfcp import PfcpInterface, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane
+from epc.node.user_plane import show_user_plane
 from epc.peer.pfcp import AssociationEvent, AssociationLost, LocalEntity, RequestReceived
 from epc.procedure import table
 from epc.transport.pfcp import PfcpEndpoint
@@ -242,15 +243,7 @@ class UserPlaneNode(Node[C]):
         ]
 
     def _show_user_plane(self) -> object:
-        statistics = self.forwarder.statistics()
-        usage = statistics.usage
-        return {
-            "sessions": statistics.sessions, "buffered_packets": statistics.buffered_packets,
-            "uplink_packets": usage.uplink_packets, "uplink_octets": usage.uplink_octets,
-            "downlink_packets": usage.downlink_packets, "downlink_octets": usage.downlink_octets,
-            "error_indications_sent": statistics.error_indications_sent, "error_indications_received": statistics.error_indications_received,
-            "drops": {reason.value: count for reason, count in statistics.drops.items() if count},
-        }
+        return show_user_plane(self.forwarder)
 
 
 def ip_resource(host: str, source_interface: pfcp.SourceInterface) -> UserPlaneIpResourceInformation:

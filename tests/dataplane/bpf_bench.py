@@ -174,7 +174,7 @@ class BpfBench:
 
         def generate(frames: int) -> None:
             with self.peers.entered():
-                run_live(programs.programs["generate"], frame, frames)
+                run_live(programs.program("generate"), frame, frames)
 
         try:
             yield generate

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 CLONE_NEWNET = 0x40000000
 _HERE = "/proc/thread-self/ns/net"
@@ -21,6 +21,28 @@ def _check(result: int, what: str) -> None:
         raise OSError(error, f"{what}: {os.strerror(error)}")
 
 
+def namespace_here() -> int:
+    """A descriptor of the network namespace that the calling thread is in."""
+    return os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
+
+
+@contextmanager
+def entered(descriptor: int) -> Iterator[None]:
+    """The calling thread is in that namespace. Takes CAP_SYS_ADMIN, unless it is there already. Do not let other tasks run meanwhile."""
+    former = namespace_here()
+    try:
+        if os.path.sameopenfile(former, descriptor):
+            yield
+            return
+        _check(_libc.setns(descriptor, CLONE_NEWNET), "entering a network namespace")
+        try:
+            yield
+        finally:
+            _check(_libc.setns(former, CLONE_NEWNET), "leaving a network namespace")
+    finally:
+        os.close(former)
+
+
 class AnonymousNamespace:
     """A new network namespace; takes CAP_SYS_ADMIN. ``descriptor`` may be given to whoever moves devices into it."""
 
@@ -30,7 +52,7 @@ class AnonymousNamespace:
         def make() -> None:
             try:
                 _check(_libc.unshare(CLONE_NEWNET), "a network namespace")
-                made.append(os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC))
+                made.append(namespace_here())
             except OSError as error:
                 made.append(error)
 
@@ -41,18 +63,9 @@ class AnonymousNamespace:
             raise made[0]
         self.descriptor = made[0]
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """The calling thread is in the namespace; what it opens there stays there. Do not let other tasks run meanwhile."""
-        former = os.open(_HERE, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _check(_libc.setns(self.descriptor, CLONE_NEWNET), "entering a network namespace")
-            try:
-                yield
-            finally:
-                _check(_libc.setns(former, CLONE_NEWNET), "leaving a network namespace")
-        finally:
-            os.close(former)
+        return entered(self.descriptor)
 
     def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         with self.entered():

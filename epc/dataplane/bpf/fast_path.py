@@ -7,14 +7,17 @@ import contextlib
 import errno
 import logging
 import os
+import time
 from collections.abc import Iterable, Mapping
 from enum import Enum
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
+from typing import NamedTuple
 
 from epc.dataplane.bpf import layout
-from epc.dataplane.bpf.kernel import XDP_FLAGS_SKB_MODE, AttachType, Map, RingBuffer, attach
+from epc.dataplane.bpf.anonymous import entered, namespace_here
+from epc.dataplane.bpf.kernel import XDP_FLAGS_DRV_MODE, XDP_FLAGS_SKB_MODE, AttachType, Map, RingBuffer, attach, run_live
 from epc.dataplane.bpf.leases import Lease, Pool, Tables, sum_counts
-from epc.dataplane.bpf.netlink import RouteSocket
+from epc.dataplane.bpf.netlink import Device, RouteSocket
 from epc.dataplane.bpf.next_hops import KernelLink, NextHops
 from epc.dataplane.bpf.program import LoadedObject, ObjectError, ObjectFile
 from epc.dataplane.forwarder import DropReason
@@ -23,20 +26,29 @@ from epc.dataplane.rules import Usage
 log = logging.getLogger(__name__)
 
 _PER_SESSION = {       # how many entries there are room for: default and dedicated bearers, both directions
-    "tunnels": 4, "ues_ipv4": 1, "ues_ipv6": 1, "filters": 4, "rules": 4, "counters": 4, "meters": 2, "quotas": 1, "credits": 1,
+    "tunnels": 4, "ues_ipv4": 1, "ues_ipv6": 1, "filters": 4, "rules": 4, "counters": 4, "meters": 2, "measurements": 2, "credits": 1,
 }
 _DOWNLINK, _UPLINK = 0, 1
+_PROBE_PROTOCOL, _MIN_FRAME_OCTETS = b"\x90\x00", 60      # EtherType of the Configuration Testing Protocol
+_PROBE_LOOKS, _PROBE_LOOKS_EVERY_S = 20, 0.002
 
 
 class Hook(Enum):
     """Where in the kernel the programs run."""
 
     XDP_GENERIC = "xdp-generic"     # before the network stack; on every device
+    XDP_NATIVE = "xdp-native"       # in the device's driver; only if packets get out again that way, which a self-test tells
     TC = "tc"                       # at the entrance of the stack (tcx, Linux 6.6); several programs share a device
 
 
 class BpfUnavailable(OSError):
     """The BPF back end cannot run here; says why."""
+
+
+class _Attached(NamedTuple):
+    role: str
+    hook: Hook
+    descriptor: int             # of what holds the program to the device
 
 
 class FastSession:
@@ -62,10 +74,13 @@ class FastPath:
         self.tables = Tables(loaded.maps)
         self.filter_pool = Pool(loaded.maps["filters"].entries)
         self.rule_pool = Pool(loaded.maps["rules"].entries)
-        self.next_hops = NextHops(loaded.maps["next_hops"], routes)
         self._loaded = loaded
         self._routes = routes
-        self._links: dict[int, int] = {}            # descriptors of what holds a program to a device, by interface index
+        self._namespace = namespace_here()
+        self._attached: dict[int, _Attached] = {}       # by interface index
+        self._exits: dict[int, Device] = {}             # devices that packets leave by, likewise
+        self._tried_out: set[int] = set()               # those that let out frames of native XDP
+        self.next_hops = NextHops(loaded.maps["next_hops"], routes, self._leaves_by)
         self._sessions: dict[int, FastSession] = {}
         self._ring = RingBuffer(loaded.maps["events"])
         self._loop = asyncio.get_running_loop()
@@ -90,10 +105,8 @@ class FastPath:
         routes = RouteSocket()
         fast = cls(loaded, routes, hook)
         try:
-            fast.maps["ports"].update(bytes(4), layout.ports(ours[0].packed[-4:], ours[-1].packed[-4:]))
+            fast.maps["ports"].update(bytes(4), b"".join(layout.address(each.version, each.packed) for each in (ours[0], ours[-1])))
             for address in ours:
-                if not isinstance(address, IPv4Address):
-                    raise BpfUnavailable(errno.EAFNOSUPPORT, f"GTP-U address {address} is not IPv4")
                 ifindex = routes.owner(address)
                 if ifindex is None:
                     raise BpfUnavailable(errno.EADDRNOTAVAIL, f"no device has GTP-U address {address}")
@@ -113,8 +126,9 @@ class FastPath:
         """Programs and maps go with their descriptors."""
         if self.is_open:
             self.is_open = False
-            for descriptor in self._links.values():
-                os.close(descriptor)
+            for attached in self._attached.values():
+                os.close(attached.descriptor)
+            os.close(self._namespace)
             self._loop.remove_reader(self._ring.descriptor)
             self._ring.close()
             self.next_hops.close()
@@ -126,25 +140,90 @@ class FastPath:
 
     def attach(self, role: str, ifindex: int) -> None:
         """``role``: "gtpu" or "link". Raises ``OSError``."""
-        if ifindex in self._links:
+        if ifindex in self._attached:
             return
-        if self.hook is not Hook.TC:
+        hook = self.hook
+        if hook is Hook.XDP_NATIVE:
             try:
-                self._links[ifindex] = attach(self._loaded.programs[f"xdp_{role}"], ifindex, AttachType.XDP, XDP_FLAGS_SKB_MODE)
-                return
+                self._attach(role, ifindex, Hook.XDP_NATIVE)
             except OSError as error:
-                if self.hook is not None or error.errno not in (errno.EBUSY, errno.EEXIST):
-                    raise
-        self._links[ifindex] = attach(self._loaded.programs[f"tc_{role}"], ifindex, AttachType.TCX_INGRESS)
+                log.warning("%s runs no native XDP, so it is generic there: %s", self._name(ifindex), error)
+                hook = Hook.XDP_GENERIC
+            else:
+                for device in list(self._exits.values()):
+                    self._leaves_by(device)
+                return
+        try:
+            self._attach(role, ifindex, hook or Hook.XDP_GENERIC)
+        except OSError as error:
+            if hook is not None or error.errno not in (errno.EBUSY, errno.EEXIST):
+                raise
+            self._attach(role, ifindex, Hook.TC)
+
+    def _attach(self, role: str, ifindex: int, hook: Hook) -> None:
+        program = self._loaded.program(f"{'tc' if hook is Hook.TC else 'xdp'}_{role}")
+        with entered(self._namespace):
+            if hook is Hook.TC:
+                descriptor = attach(program, ifindex, AttachType.TCX_INGRESS)
+            else:
+                descriptor = attach(program, ifindex, AttachType.XDP, XDP_FLAGS_DRV_MODE if hook is Hook.XDP_NATIVE else XDP_FLAGS_SKB_MODE)
+        self._attached[ifindex] = _Attached(role, hook, descriptor)
 
     def attach_link(self, link: KernelLink) -> None:
         self.attach("link", link.device.ifindex)
 
     def detach_link(self, link: KernelLink) -> None:
-        descriptor = self._links.pop(link.device.ifindex, None)
-        if descriptor is not None:
-            os.close(descriptor)
+        attached = self._attached.pop(link.device.ifindex, None)
+        if attached is not None:
+            os.close(attached.descriptor)
         self.next_hops.forget_link(link)
+
+    def hooks(self) -> Mapping[str, Hook]:
+        """By device."""
+        return {self._name(ifindex): attached.hook for ifindex, attached in self._attached.items()} if self.is_open else {}
+
+    def _name(self, ifindex: int) -> str:
+        try:
+            return self._routes.device(ifindex).name
+        except OSError:                 # is gone
+            return f"device {ifindex}"
+
+    # Native XDP: a device to which frames are redirected may lose them all, and say nothing
+
+    def _leaves_by(self, device: Device) -> None:
+        self._exits[device.ifindex] = device
+        if device.ifindex not in self._tried_out and any(attached.hook is Hook.XDP_NATIVE for attached in self._attached.values()):
+            if self._lets_out(device):
+                self._tried_out.add(device.ifindex)
+            else:
+                log.warning("no frame of native XDP gets out of %s, so it is generic from now on", device.name)
+                self._give_native_up()
+
+    def _lets_out(self, device: Device) -> bool:
+        """Sends a frame there as the program would; it is addressed to the device itself, and of no protocol that anybody speaks."""
+        frame = (device.mac + device.mac + _PROBE_PROTOCOL + device.ifindex.to_bytes(4, "little")).ljust(_MIN_FRAME_OCTETS, b"\0")
+        try:
+            before = self._routes.sent_packets(device.ifindex)
+            with entered(self._namespace):
+                run_live(self._loaded.program("xdp_probe"), frame, 1)
+            for _ in range(_PROBE_LOOKS):
+                if self._routes.sent_packets(device.ifindex) > before:
+                    return True
+                time.sleep(_PROBE_LOOKS_EVERY_S)
+        except OSError as error:
+            log.info("the self-test of native XDP failed: %s", error)
+        return False
+
+    def _give_native_up(self) -> None:
+        self.hook = Hook.XDP_GENERIC
+        for ifindex, attached in list(self._attached.items()):
+            if attached.hook is Hook.XDP_NATIVE:
+                del self._attached[ifindex]
+                os.close(attached.descriptor)
+                try:
+                    self._attach(attached.role, ifindex, Hook.XDP_GENERIC)
+                except OSError as error:
+                    log.warning("%s takes the slow path: %s", self._name(ifindex), error)
 
     # Sessions
 
@@ -197,7 +276,7 @@ class FastPath:
 
     def set_credit(self, lease: Lease, packets: int) -> None:
         """How many packets of a rule that holds them still go to user space."""
-        layout.octets_left.pack_into(self.tables.credits, lease.first * layout.octets_left.size, packets)
+        layout.packets_left.pack_into(self.tables.credits, lease.first * layout.packets_left.size, packets)
 
     # What it counted
 
@@ -221,6 +300,6 @@ class FastPath:
 
     def _event(self, record: bytes) -> None:
         kind, index = layout.event(record)
-        measurement = self.tables.measurements_by_index.get(index) if kind == layout.QUOTA_REACHED else None
+        measurement = self.tables.measurements_by_index.get(index)
         if measurement is not None:
-            measurement.used_up()
+            measurement.told(kind)

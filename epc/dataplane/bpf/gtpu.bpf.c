@@ -2,10 +2,11 @@
 /*
  * The fast path of the GTP-U user plane: G-PDUs without optional header part, and plain IP packets from a link, for rules that user
  * space has compiled into the maps below. Whatever is rare, odd or unknown goes on to the kernel, and so to the socket back end, which
- * has the same rules: echo, error indication, extension headers, fragments, unknown TEIDs, broken packets, neighbours not yet resolved.
+ * has the same rules: echo, error indication, extension headers, fragments, unknown TEIDs, broken packets, neighbours not yet resolved,
+ * packets from one UE to another.
  *
  * The structures are mirrored in layout.py. There are four programs, for two places (a device with a GTP-U address; a link that carries
- * plain IP) and two hooks (XDP; tc). Outer headers are IPv4, users' packets IPv4 or IPv6.
+ * plain IP) and two kinds of hook (XDP; tc), and one for a self-test. Outer headers and users' packets are IPv4 or IPv6, in any mixture.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -21,15 +22,18 @@
 #define G_PDU 0x30ff            /* version 1, GTP, no optional part; message type 255 */
 #define MAX_FILTERS 64          /* of one TEID or UE address */
 #define METERS 4                /* of one rule */
-#define QUOTAS 2
+#define MEASUREMENTS 6
 #define NONE 0                  /* index 0 of every array is not used */
+#define MAX_SUMMED 2048         /* octets of a UDP datagram whose checksum is computed here (IPv6 wants one) */
 
 #define IP_DF 0x4000
 #define IP_FRAGMENT 0x3fff      /* more fragments, or an offset */
 
 struct gtp { __be16 kind, length; __be32 teid; };
 
-struct outer { struct iphdr ip; struct udphdr udp; struct gtp gtp; };
+struct tunnel { struct udphdr udp; struct gtp gtp; };
+struct outer_ipv4 { struct iphdr ip; struct tunnel tunnel; };
+struct outer_ipv6 { struct ipv6hdr ip; struct tunnel tunnel; };
 
 /* What becomes of a packet. */
 enum action { TO_USER_SPACE, DISCARD, TO_TUNNEL, TO_LINK, HOLD };
@@ -55,40 +59,53 @@ struct rule {
     __be32 ue_ipv4;
     __u32 credit;
     __u64 ue_ipv6_prefix;
-    __u32 meters[METERS];
-    __u32 quotas[QUOTAS];
+    __u32 meters[METERS];           /* those in use come first */
+    __u32 measurements[MEASUREMENTS];
 };
 
 /* Where packets come in. ``rule`` takes those that no filter does. */
 struct entry { __u32 first_filter, filters; struct rule rule; };
 
-enum filter_flags { REMOTE_PORTS = 1, LOCAL_PORTS = 2, ANY_PROTOCOL = 4 };
-
+/*
+ * A filter and a flow are compared without a branch a field: 64 filters times as many branches would keep the verifier busy for long.
+ * ``kind`` is the IP version, the protocol << 8, and 1 << 16 if there are ports.
+ */
 struct filter {
-    __u8 version, protocol;     /* version 0: any address */
-    __u8 flags, spare;
-    __be32 network[4], mask[4];
+    __u64 network[2], mask[2];
+    __u32 kind, kind_mask;
     __u16 remote_ports[2], local_ports[2];
-    __u32 rule;
+    __u32 rule, spare;
 };
 
-/* Our GTP-U addresses; one node has at most two. */
-struct ports { __be32 address[2]; };
+#define HAS_PORTS (1 << 16)
+
+/* Our GTP-U addresses; one node has at most two. IPv4 takes the first word. */
+struct address { __u32 version; __be32 words[4]; };
+struct ports { struct address address[2]; };
 
 struct tunnel_key { __be32 teid; __u32 port; };
 struct ipv4_key { __u32 ifindex; __be32 address; };
 struct ipv6_key { __u64 ifindex, prefix; };
 
-struct next_hop { __u32 ifindex, mtu; __be32 source, destination; __u8 destination_mac[6], source_mac[6]; __u32 spare; };
+struct next_hop { __u32 ifindex, mtu, version, spare; __be32 source[4], destination[4]; __u8 destination_mac[6], source_mac[6]; __u32 spare2; };
 
 struct count { __u64 packets, octets; };
 
 /* A token bucket as virtual scheduling (ITU-T I.371): the time until which the packets so far have used the rate up. */
 struct meter { __u64 q20_ns_per_octet, burst_ns, busy_until_ns, spare; };
 
+/* What a URR measures. The flags ``tell_...`` ask for one event, and are taken back with it. */
+struct measurement {
+    __s64 quota_left, threshold_left;       /* octets */
+    __u64 last_packet_ns;
+    __u32 flags, tell_use, tell_refusal, spare;
+};
+
+enum measurement_flags { QUOTA = 1, THRESHOLD = 2, TIME = 4 };
+
 struct event { __u32 kind, index; };
 
-enum event_kind { QUOTA_REACHED = 1 };
+enum event_kind { QUOTA_USED_UP = 1, THRESHOLD_REACHED, USE_BEGAN, REFUSED };
 
 /* Read by the loader from section "maps"; sizes of 0 are filled in there. */
 struct map_definition { __u32 type, key_octets, value_octets, entries, flags; };
@@ -106,7 +123,7 @@ MAP(counters, PERCPU_ARRAY, 4, sizeof(struct count), 0, 0);
 MAP(totals, PERCPU_ARRAY, 4, sizeof(struct count), 2, 0);       /* downlink, uplink */
 MAP(drops, PERCPU_ARRAY, 4, 8, REASONS, 0);
 MAP(meters, ARRAY, 4, sizeof(struct meter), 0, BPF_F_MMAPABLE);
-MAP(quotas, ARRAY, 4, 8, 0, BPF_F_MMAPABLE);    /* octets left */
+MAP(measurements, ARRAY, 4, sizeof(struct measurement), 0, BPF_F_MMAPABLE);
 MAP(credits, ARRAY, 4, 8, 0, BPF_F_MMAPABLE);   /* packets that user space still wants to see */
 MAP(events, RINGBUF, 0, 0, 1 << 16, 0);
 
@@ -158,7 +175,7 @@ INLINE int is_the_ues(void *packet, void *end, struct rule *rule)
     return ((__u64)prefix[1] << 32 | prefix[0]) == rule->ue_ipv6_prefix;
 }
 
-struct flow { __be32 remote[4]; __u16 remote_port, local_port; __u8 version, protocol, has_ports; };
+struct flow { __u64 remote[2]; __u32 kind, spare; __s64 remote_port, local_port; };
 
 /* Returns 0 for packets whose flow takes more to find out: options, extension headers. */
 INLINE int read_flow(void *packet, void *end, int uplink, struct flow *flow)
@@ -166,32 +183,31 @@ INLINE int read_flow(void *packet, void *end, int uplink, struct flow *flow)
     struct iphdr *ip = packet;
     struct ipv6hdr *ip6 = packet;
     __be16 *transport;
+    __u32 protocol, has_ports = 1;
 
     if ((void *)(ip + 1) > end)
         return 0;
-    flow->version = ip->version;
     if (ip->version == 4) {
         if (ip->ihl != 5)
             return 0;
-        flow->protocol = ip->protocol;
+        protocol = ip->protocol;
         flow->remote[0] = uplink ? ip->daddr : ip->saddr;
-        flow->has_ports = !(ip->frag_off & bpf_htons(0x1fff));
+        has_ports = !(ip->frag_off & bpf_htons(0x1fff));
         transport = (void *)(ip + 1);
     } else {
         if (ip->version != 6 || (void *)(ip6 + 1) > end)
             return 0;
-        flow->protocol = ip6->nexthdr;
-        if (ip6->nexthdr == 0 || ip6->nexthdr == 43 || ip6->nexthdr == 44 || ip6->nexthdr == 60)
+        protocol = ip6->nexthdr;
+        if (protocol == 0 || protocol == 43 || protocol == 44 || protocol == 60)
             return 0;
         __builtin_memcpy(flow->remote, uplink ? &ip6->daddr : &ip6->saddr, 16);
-        flow->has_ports = 1;
         transport = (void *)(ip6 + 1);
     }
-    if (flow->protocol != IPPROTO_UDP && flow->protocol != IPPROTO_TCP && flow->protocol != IPPROTO_SCTP)
-        flow->has_ports = 0;
-    if ((void *)(transport + 2) > end)
-        flow->has_ports = 0;
-    if (flow->has_ports) {
+    flow->kind = ip->version | protocol << 8;
+    if (protocol != IPPROTO_UDP && protocol != IPPROTO_TCP && protocol != IPPROTO_SCTP)
+        has_ports = 0;
+    if (has_ports && (void *)(transport + 2) <= end) {
+        flow->kind |= HAS_PORTS;
         flow->remote_port = bpf_ntohs(uplink ? transport[1] : transport[0]);
         flow->local_port = bpf_ntohs(uplink ? transport[0] : transport[1]);
     }
@@ -200,22 +216,13 @@ INLINE int read_flow(void *packet, void *end, int uplink, struct flow *flow)
 
 INLINE int matches(struct filter *filter, struct flow *flow)
 {
-    if (filter->version) {
-        if (filter->version != flow->version || (flow->remote[0] & filter->mask[0]) != filter->network[0])
-            return 0;
-        if (filter->version == 6 && ((flow->remote[1] & filter->mask[1]) != filter->network[1]
-                || (flow->remote[2] & filter->mask[2]) != filter->network[2] || (flow->remote[3] & filter->mask[3]) != filter->network[3]))
-            return 0;
-    }
-    if (!(filter->flags & ANY_PROTOCOL) && filter->protocol != flow->protocol)
-        return 0;
-    if (!(filter->flags & (REMOTE_PORTS | LOCAL_PORTS)))
-        return 1;
-    if (!flow->has_ports)
-        return 0;
-    if ((filter->flags & REMOTE_PORTS) && (flow->remote_port < filter->remote_ports[0] || flow->remote_port > filter->remote_ports[1]))
-        return 0;
-    return !(filter->flags & LOCAL_PORTS) || (flow->local_port >= filter->local_ports[0] && flow->local_port <= filter->local_ports[1]);
+    __u64 wrong = ((flow->remote[0] & filter->mask[0]) ^ filter->network[0]) | ((flow->remote[1] & filter->mask[1]) ^ filter->network[1]);
+
+    wrong |= (flow->kind & filter->kind_mask) ^ filter->kind;
+    /* A port outside of a range makes one of these negative. */
+    wrong |= (__u64)((flow->remote_port - filter->remote_ports[0]) | (filter->remote_ports[1] - flow->remote_port)
+                     | (flow->local_port - filter->local_ports[0]) | (filter->local_ports[1] - flow->local_port)) >> 63;
+    return !wrong;
 }
 
 /* Returns the rule's index, or NONE when no filter takes the packet. */
@@ -252,24 +259,51 @@ INLINE int conforms(__u32 index, __u32 octets)
     return 0;
 }
 
-/* 1: some of the quota is left. The packet that uses it up still goes, and tells. */
-INLINE int is_within_quota(__u32 index, __u32 octets)
+INLINE void tell(__u32 kind, __u32 index)
 {
-    __s64 *left = bpf_map_lookup_elem(&quotas, &index);
-    if (!left)
-        return 1;
-    if (*(volatile __s64 *)left <= 0)
-        return 0;
-    __s64 before = __sync_fetch_and_add(left, -(__s64)octets);
-    if (before > 0 && before <= octets) {
-        struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
-        if (event) {
-            event->kind = QUOTA_REACHED;
-            event->index = index;
-            bpf_ringbuf_submit(event, 0);
-        }
+    struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+
+    if (event) {
+        event->kind = kind;
+        event->index = index;
+        bpf_ringbuf_submit(event, 0);
     }
-    return before > 0;
+}
+
+/* 1: something of the quota is left. */
+INLINE int is_within_quota(__u32 index)
+{
+    struct measurement *measurement = bpf_map_lookup_elem(&measurements, &index);
+
+    if (!measurement || !(measurement->flags & QUOTA) || *(volatile __s64 *)&measurement->quota_left > 0)
+        return 1;
+    if (measurement->tell_refusal && __sync_lock_test_and_set(&measurement->tell_refusal, 0))
+        tell(REFUSED, index);
+    return 0;
+}
+
+/* The packet that uses a quota up still goes, and tells. */
+INLINE void measure(__u32 index, __u32 octets)
+{
+    struct measurement *measurement = bpf_map_lookup_elem(&measurements, &index);
+
+    if (!measurement)
+        return;
+    if (measurement->flags & TIME) {
+        measurement->last_packet_ns = bpf_ktime_get_ns();
+        if (measurement->tell_use && __sync_lock_test_and_set(&measurement->tell_use, 0))
+            tell(USE_BEGAN, index);
+    }
+    if (measurement->flags & THRESHOLD) {
+        __s64 before = __sync_fetch_and_add(&measurement->threshold_left, -(__s64)octets);
+        if (before > 0 && before <= octets)
+            tell(THRESHOLD_REACHED, index);
+    }
+    if (measurement->flags & QUOTA) {
+        __s64 before = __sync_fetch_and_add(&measurement->quota_left, -(__s64)octets);
+        if (before > 0 && before <= octets)
+            tell(QUOTA_USED_UP, index);
+    }
 }
 
 INLINE void count(struct rule *rule, __u32 octets)
@@ -287,10 +321,44 @@ INLINE void count(struct rule *rule, __u32 octets)
     }
 }
 
+INLINE __u32 headers_of(struct next_hop *next_hop)
+{
+    return next_hop->version == 6 ? sizeof(struct outer_ipv6) : next_hop->version == 4 ? sizeof(struct outer_ipv4) : 0;
+}
+
+/* Whether the packet that would go out to a link is for a UE that is served on this very link. The packet passed is_ip(). */
+INLINE int is_for_another_ue(void *packet, void *end, __u32 ifindex)
+{
+    struct iphdr *ip = packet;
+    struct ipv6hdr *ip6 = packet;
+
+    if ((void *)(ip + 1) > end)
+        return 1;
+    if (ip->version == 4) {
+        struct ipv4_key key = { .ifindex = ifindex, .address = ip->daddr };
+        return !!bpf_map_lookup_elem(&ues_ipv4, &key);
+    }
+    if ((void *)(ip6 + 1) > end)
+        return 1;
+    __u32 *address = (__u32 *)&ip6->daddr;
+    struct ipv6_key key = { .ifindex = ifindex, .prefix = (__u64)address[1] << 32 | address[0] };
+    return !!bpf_map_lookup_elem(&ues_ipv6, &key);
+}
+
+/* A user's packet on its way. */
+struct passage {
+    struct rule *rule;
+    struct next_hop *next_hop;
+    __u32 octets;               /* of the user's packet */
+    __u32 headers;              /* octets before it, behind Ethernet: 0 on a link */
+    __u32 traffic_class;
+};
+
 /* Everything but moving octets: which rule takes the user's packet, and whether it lets it go. */
-INLINE int decide(struct entry *entry, void *packet, void *end, __u32 octets, struct rule **chosen, struct next_hop **next_hop)
+INLINE int decide(struct entry *entry, void *packet, void *end, struct passage *passage)
 {
     struct rule *rule = &entry->rule;
+    __u32 octets = passage->octets;
 
     if (entry->filters) {
         struct flow flow = {};
@@ -311,70 +379,123 @@ INLINE int decide(struct entry *entry, void *packet, void *end, __u32 octets, st
         if (!is_the_ues(packet, end, rule))
             return drop(rule->flags & UPLINK ? SPOOFED_SOURCE : NO_MATCHING_RULE);
     }
-    switch (rule->action) {
-    case DISCARD:
+    if (rule->action == DISCARD)
         return drop(rule->reason);
-    case HOLD: {
+    if (rule->action == HOLD) {
         __u32 index = rule->credit;
         __s64 *credit = bpf_map_lookup_elem(&credits, &index);
         if (credit && (*(volatile __s64 *)credit <= 0 || __sync_fetch_and_add(credit, -1) <= 0))
             return drop(BUFFER_FULL);
         return TO_USER_SPACE;
     }
-    case TO_TUNNEL:
-    case TO_LINK:
-        break;
-    default:
+    if (rule->action != TO_TUNNEL && rule->action != TO_LINK)
         return TO_USER_SPACE;
-    }
     __u32 id = rule->next_hop;
-    *next_hop = bpf_map_lookup_elem(&next_hops, &id);
-    if (!*next_hop || octets + (rule->action == TO_TUNNEL ? sizeof(struct outer) : 0) > (*next_hop)->mtu)
+    struct next_hop *next_hop = bpf_map_lookup_elem(&next_hops, &id);
+    if (!next_hop || octets + headers_of(next_hop) > next_hop->mtu)
+        return TO_USER_SPACE;
+    if (next_hop->version == 6 && octets + sizeof(struct tunnel) > MAX_SUMMED)
+        return TO_USER_SPACE;
+    if (rule->action == TO_LINK && is_for_another_ue(packet, end, next_hop->ifindex))
         return TO_USER_SPACE;
 #pragma unroll
-    for (int i = 0; i < METERS; i++)
-        if (rule->meters[i] != NONE && !conforms(rule->meters[i], octets))
-            return drop(RATE_EXCEEDED);
-#pragma unroll
-    for (int i = 0; i < QUOTAS; i++)
-        if (rule->quotas[i] != NONE && !is_within_quota(rule->quotas[i], octets))
+    for (int i = 0; i < MEASUREMENTS; i++) {
+        if (rule->measurements[i] == NONE)
+            break;
+        if (!is_within_quota(rule->measurements[i]))
             return drop(QUOTA_EXHAUSTED);
+    }
+#pragma unroll
+    for (int i = 0; i < METERS; i++) {
+        if (rule->meters[i] == NONE)
+            break;
+        if (!conforms(rule->meters[i], octets))
+            return drop(RATE_EXCEEDED);
+    }
+#pragma unroll
+    for (int i = 0; i < MEASUREMENTS; i++) {
+        if (rule->measurements[i] == NONE)
+            break;
+        measure(rule->measurements[i], octets);
+    }
     count(rule, octets);
-    *chosen = rule;
+    passage->rule = rule;
+    passage->next_hop = next_hop;
     return rule->action;
 }
 
-/* Finds the rules for a frame from a device with a GTP-U address. ``octets`` becomes the length of the user's packet. */
-INLINE int decide_gtpu(void *data, void *end, struct rule **rule, struct next_hop **next_hop, __u32 *octets)
+/* The side that an address of ours is on; 2: it is not ours. */
+INLINE __u32 side_of(__u32 version, __be32 *words)
 {
-    struct ethhdr *ethernet = data;
-    struct outer *outer = (void *)(ethernet + 1);
-
-    if ((void *)(outer + 1) > end || ethernet->h_proto != bpf_htons(ETH_P_IP))
-        return TO_USER_SPACE;
-    if (*(__u8 *)&outer->ip != 0x45 || outer->ip.protocol != IPPROTO_UDP || outer->ip.frag_off & bpf_htons(IP_FRAGMENT))
-        return TO_USER_SPACE;
-    if (outer->udp.dest != bpf_htons(GTPU_PORT) || outer->gtp.kind != bpf_htons(G_PDU))
-        return TO_USER_SPACE;
-    __u32 length = bpf_ntohs(outer->gtp.length), total = length + sizeof(struct outer);
-    if (!length || bpf_ntohs(outer->ip.tot_len) != total || bpf_ntohs(outer->udp.len) != total - sizeof(struct iphdr))
-        return TO_USER_SPACE;
-    if ((void *)(ethernet + 1) + total > end)
-        return TO_USER_SPACE;
     __u32 only = 0;
     struct ports *ours = bpf_map_lookup_elem(&ports, &only);
-    if (!ours || (outer->ip.daddr != ours->address[0] && outer->ip.daddr != ours->address[1]))
+
+    if (!ours)
+        return 2;
+#pragma unroll
+    for (__u32 side = 0; side < 2; side++) {
+        struct address *address = &ours->address[side];
+        if (address->version != version || address->words[0] != words[0])
+            continue;
+        if (version == 4 || (address->words[1] == words[1] && address->words[2] == words[2] && address->words[3] == words[3]))
+            return side;
+    }
+    return 2;
+}
+
+/* Finds the rules for a frame from a device with a GTP-U address. */
+INLINE int decide_gtpu(void *data, void *end, struct passage *passage)
+{
+    struct ethhdr *ethernet = data;
+    struct tunnel *tunnel;
+    __u32 side, udp_octets;
+
+    if ((void *)(ethernet + 1) > end)
         return TO_USER_SPACE;
-    struct tunnel_key key = { .teid = outer->gtp.teid, .port = outer->ip.daddr != ours->address[0] };
+    if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
+        struct outer_ipv4 *outer = (void *)(ethernet + 1);
+        if ((void *)(outer + 1) > end)
+            return TO_USER_SPACE;
+        if (*(__u8 *)&outer->ip != 0x45 || outer->ip.protocol != IPPROTO_UDP || outer->ip.frag_off & bpf_htons(IP_FRAGMENT))
+            return TO_USER_SPACE;
+        udp_octets = bpf_ntohs(outer->ip.tot_len) - sizeof(outer->ip);
+        tunnel = &outer->tunnel;
+        if (tunnel->udp.dest != bpf_htons(GTPU_PORT))
+            return TO_USER_SPACE;
+        side = side_of(4, &outer->ip.daddr);
+        passage->headers = sizeof(*outer);
+        passage->traffic_class = outer->ip.tos;
+    } else if (ethernet->h_proto == bpf_htons(ETH_P_IPV6)) {
+        struct outer_ipv6 *outer = (void *)(ethernet + 1);
+        if ((void *)(outer + 1) > end)
+            return TO_USER_SPACE;
+        if (outer->ip.version != 6 || outer->ip.nexthdr != IPPROTO_UDP)
+            return TO_USER_SPACE;
+        udp_octets = bpf_ntohs(outer->ip.payload_len);
+        tunnel = &outer->tunnel;
+        if (tunnel->udp.dest != bpf_htons(GTPU_PORT))
+            return TO_USER_SPACE;
+        side = side_of(6, (__be32 *)&outer->ip.daddr);
+        passage->headers = sizeof(*outer);
+        passage->traffic_class = bpf_ntohs(*(__be16 *)&outer->ip) >> 4 & 0xff;
+    } else {
+        return TO_USER_SPACE;
+    }
+    __u32 length = bpf_ntohs(tunnel->gtp.length);
+    if (side > 1 || tunnel->gtp.kind != bpf_htons(G_PDU) || !length)
+        return TO_USER_SPACE;
+    if (udp_octets != length + sizeof(*tunnel) || bpf_ntohs(tunnel->udp.len) != udp_octets || (void *)(tunnel + 1) + length > end)
+        return TO_USER_SPACE;
+    struct tunnel_key key = { .teid = tunnel->gtp.teid, .port = side };
     struct entry *entry = bpf_map_lookup_elem(&tunnels, &key);
     if (!entry)
         return TO_USER_SPACE;
-    *octets = length;
-    return decide(entry, outer + 1, end, length, rule, next_hop);
+    passage->octets = length;
+    return decide(entry, tunnel + 1, end, passage);
 }
 
 /* Likewise from a device that carries plain IP. */
-INLINE int decide_link(void *data, void *end, __u32 ifindex, struct rule **rule, struct next_hop **next_hop, __u32 *octets)
+INLINE int decide_link(void *data, void *end, __u32 ifindex, struct passage *passage)
 {
     struct ethhdr *ethernet = data;
     struct iphdr *ip = (void *)(ethernet + 1);
@@ -385,7 +506,7 @@ INLINE int decide_link(void *data, void *end, __u32 ifindex, struct rule **rule,
         return TO_USER_SPACE;
     if (ethernet->h_proto == bpf_htons(ETH_P_IP)) {
         struct ipv4_key key = { .ifindex = ifindex, .address = ip->daddr };
-        *octets = bpf_ntohs(ip->tot_len);
+        passage->octets = bpf_ntohs(ip->tot_len);
         entry = bpf_map_lookup_elem(&ues_ipv4, &key);
     } else {
         if (ethernet->h_proto != bpf_htons(ETH_P_IPV6) || (void *)(ip6 + 1) > end)
@@ -393,52 +514,135 @@ INLINE int decide_link(void *data, void *end, __u32 ifindex, struct rule **rule,
         struct ipv6_key key = { .ifindex = ifindex };
         __u32 *address = (__u32 *)&ip6->daddr;
         key.prefix = (__u64)address[1] << 32 | address[0];
-        *octets = bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
+        passage->octets = bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
         entry = bpf_map_lookup_elem(&ues_ipv6, &key);
     }
-    if (!entry || (void *)(ethernet + 1) + *octets > end || !is_ip(ip, end, *octets))
+    if (!entry || (void *)(ethernet + 1) + passage->octets > end || !is_ip(ip, end, passage->octets))
         return TO_USER_SPACE;
-    return decide(entry, ip, end, *octets, rule, next_hop);
+    int action = decide(entry, ip, end, passage);
+    return action == TO_LINK ? TO_USER_SPACE : action;
 }
 
-INLINE void write_ethernet(struct ethhdr *ethernet, struct next_hop *next_hop, __be16 protocol)
+INLINE __u16 folded(__u64 sum)
 {
-    __builtin_memcpy(ethernet->h_dest, next_hop->destination_mac, 6);
-    __builtin_memcpy(ethernet->h_source, next_hop->source_mac, 6);
-    ethernet->h_proto = protocol;
+    sum = (sum & 0xffffffff) + (sum >> 32);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return ~sum;
 }
 
-INLINE void write_outer(struct outer *outer, struct next_hop *next_hop, __be32 teid, __u32 octets, __u8 tos)
+INLINE void write_tunnel(struct tunnel *tunnel, struct passage *passage)
+{
+    tunnel->udp.source = tunnel->udp.dest = bpf_htons(GTPU_PORT);
+    tunnel->udp.len = bpf_htons(passage->octets + sizeof(*tunnel));
+    tunnel->udp.check = 0;      /* RFC 768: none; the users' packets have their own */
+    tunnel->gtp.kind = bpf_htons(G_PDU);
+    tunnel->gtp.length = bpf_htons(passage->octets);
+    tunnel->gtp.teid = passage->rule->teid;
+}
+
+INLINE void write_outer_ipv4(struct outer_ipv4 *outer, struct passage *passage)
 {
     __u16 *words = (__u16 *)&outer->ip;
     __u32 sum = 0;
 
     *(__u8 *)&outer->ip = 0x45;
-    outer->ip.tos = tos;
-    outer->ip.tot_len = bpf_htons(octets + sizeof(struct outer));
+    outer->ip.tos = passage->traffic_class;
+    outer->ip.tot_len = bpf_htons(passage->octets + sizeof(*outer));
     outer->ip.id = 0;
     outer->ip.frag_off = bpf_htons(IP_DF);
     outer->ip.ttl = 64;
     outer->ip.protocol = IPPROTO_UDP;
     outer->ip.check = 0;
-    outer->ip.saddr = next_hop->source;
-    outer->ip.daddr = next_hop->destination;
+    outer->ip.saddr = passage->next_hop->source[0];
+    outer->ip.daddr = passage->next_hop->destination[0];
 #pragma unroll
     for (int i = 0; i < 10; i++)
         sum += words[i];
-    sum = (sum & 0xffff) + (sum >> 16);
-    outer->ip.check = ~((sum & 0xffff) + (sum >> 16));
-    outer->udp.source = outer->udp.dest = bpf_htons(GTPU_PORT);
-    outer->udp.len = bpf_htons(octets + sizeof(struct outer) - sizeof(struct iphdr));
-    outer->udp.check = 0;       /* RFC 768: none; the users' packets have their own */
-    outer->gtp.kind = bpf_htons(G_PDU);
-    outer->gtp.length = bpf_htons(octets);
-    outer->gtp.teid = teid;
+    outer->ip.check = folded(sum);
+    write_tunnel(&outer->tunnel, passage);
 }
 
-INLINE __be16 protocol_of(void *packet)
+/* The compiler must not turn a comparison with the packet's end round: the verifier knows only one form. */
+#define KEEP(pointer) asm volatile("" : "+r"(pointer))
+
+/* With IPv6 a UDP checksum is not optional (RFC 8200 clause 8.1). Returns 0 if it cannot be computed. */
+INLINE int write_outer_ipv6(struct outer_ipv6 *outer, void *end, struct passage *passage)
 {
-    return *(__u8 *)packet >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+    __u32 octets = passage->octets + sizeof(outer->tunnel), left = octets;
+    __be16 *at = (void *)&outer->tunnel;
+    __s64 sum;
+
+    *(__be32 *)&outer->ip = bpf_htonl(6 << 28 | (passage->traffic_class & 0xff) << 20);
+    outer->ip.payload_len = bpf_htons(octets);
+    outer->ip.nexthdr = IPPROTO_UDP;
+    outer->ip.hop_limit = 64;
+    __builtin_memcpy(&outer->ip.saddr, passage->next_hop->source, 16);
+    __builtin_memcpy(&outer->ip.daddr, passage->next_hop->destination, 16);
+    write_tunnel(&outer->tunnel, passage);
+    sum = bpf_csum_diff(0, 0, (__be32 *)&outer->ip.saddr, 32, bpf_htons(octets) + bpf_htons(IPPROTO_UDP));
+    asm volatile("%0 &= 0xffff" : "+r"(left));      /* the verifier had better not know that this was the same number: */
+    for (int i = 0; i < MAX_SUMMED / 64; i++) {
+        if (left < 64)
+            break;
+        KEEP(at);
+        if ((void *)(at + 32) > end)
+            return 0;
+        sum = bpf_csum_diff(0, 0, (__be32 *)at, 64, sum);
+        at += 32;
+        left -= 64;
+    }
+    /* however often that was, from here on it is all the same to it. */
+    at = (void *)&outer->tunnel + (octets & (MAX_SUMMED - 64));
+    left = octets & 63;
+    __u64 rest = (__u32)sum;
+    for (int i = 0; i < 31; i++) {
+        if (left < 2)
+            break;
+        KEEP(at);
+        if ((void *)(at + 1) > end)
+            return 0;
+        rest += *at++;
+        left -= 2;
+    }
+    if (left & 1) {
+        KEEP(at);
+        if ((void *)at + 1 > end)
+            return 0;
+        rest += *(__u8 *)at;        /* as if a zero followed: little-endian */
+    }
+    __u16 check = folded(rest);
+    outer->tunnel.udp.check = check ? check : 0xffff;
+    return 1;
+}
+
+/* Writes the headers for a frame that has room for them already. Returns 0 if it has not. */
+INLINE int write_headers(void *data, void *end, struct passage *passage)
+{
+    struct ethhdr *ethernet = data;
+    void *behind = ethernet + 1;
+    __u32 version = passage->next_hop->version;
+
+    if (behind + 1 > end)
+        return 0;
+    __builtin_memcpy(ethernet->h_dest, passage->next_hop->destination_mac, 6);
+    __builtin_memcpy(ethernet->h_source, passage->next_hop->source_mac, 6);
+    if (version == 4) {
+        if (behind + sizeof(struct outer_ipv4) > end)
+            return 0;
+        ethernet->h_proto = bpf_htons(ETH_P_IP);
+        write_outer_ipv4(behind, passage);
+        return 1;
+    }
+    if (version == 6) {
+        if (behind + sizeof(struct outer_ipv6) > end)
+            return 0;
+        ethernet->h_proto = bpf_htons(ETH_P_IPV6);
+        return write_outer_ipv6(behind, end, passage);
+    }
+    ethernet->h_proto = *(__u8 *)behind >> 4 == 6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP);
+    return 1;
 }
 
 #define DATA(context) ((void *)(long)(context)->data)
@@ -446,156 +650,104 @@ INLINE __be16 protocol_of(void *packet)
 
 /* XDP */
 
-/* Cuts off what Ethernet padded. */
-INLINE int xdp_trim(struct xdp_md *context, __u32 frame_octets)
+INLINE int xdp_forward(struct xdp_md *context, int action, struct passage *passage)
 {
-    long surplus = (long)END(context) - (long)DATA(context) - frame_octets;
-    return surplus > 0 ? bpf_xdp_adjust_tail(context, -(int)surplus) : 0;
-}
-
-INLINE int xdp_relay(struct xdp_md *context, struct rule *rule, struct next_hop *next_hop, __u32 octets)
-{
-    struct ethhdr *ethernet = DATA(context);
-    struct outer *outer = (void *)(ethernet + 1);
-
-    if ((void *)(outer + 1) > END(context))
+    if (action == DISCARD)
         return XDP_DROP;
-    write_ethernet(ethernet, next_hop, bpf_htons(ETH_P_IP));
-    write_outer(outer, next_hop, rule->teid, octets, outer->ip.tos);
-    return bpf_redirect(next_hop->ifindex, 0);
-}
-
-INLINE int xdp_decapsulate(struct xdp_md *context, struct next_hop *next_hop, __u32 octets)
-{
-    struct ethhdr *ethernet;
-
-    if (xdp_trim(context, sizeof(*ethernet) + sizeof(struct outer) + octets) || bpf_xdp_adjust_head(context, sizeof(struct outer)))
+    if (action == TO_USER_SPACE || !passage->rule || !passage->next_hop)
+        return XDP_PASS;
+    /* Cut off what Ethernet padded, then make room for other headers, or take room away. */
+    long surplus = (long)END(context) - (long)DATA(context) - sizeof(struct ethhdr) - passage->headers - passage->octets;
+    if (surplus > 0 && bpf_xdp_adjust_tail(context, -(int)surplus))
         return XDP_DROP;
-    ethernet = DATA(context);
-    if ((void *)(ethernet + 1) + 1 > END(context))
+    int less = (int)passage->headers - (int)headers_of(passage->next_hop);
+    if (less && bpf_xdp_adjust_head(context, less))
         return XDP_DROP;
-    write_ethernet(ethernet, next_hop, protocol_of(ethernet + 1));
-    return bpf_redirect(next_hop->ifindex, 0);
-}
-
-INLINE int xdp_encapsulate(struct xdp_md *context, struct rule *rule, struct next_hop *next_hop, __u32 octets)
-{
-    struct ethhdr *ethernet;
-
-    if (xdp_trim(context, sizeof(*ethernet) + octets) || bpf_xdp_adjust_head(context, -(int)sizeof(struct outer)))
+    if (!write_headers(DATA(context), END(context), passage))
         return XDP_DROP;
-    ethernet = DATA(context);
-    if ((void *)(ethernet + 1) + sizeof(struct outer) > END(context))
-        return XDP_DROP;
-    write_ethernet(ethernet, next_hop, bpf_htons(ETH_P_IP));
-    write_outer((void *)(ethernet + 1), next_hop, rule->teid, octets, 0);
-    return bpf_redirect(next_hop->ifindex, 0);
+    return bpf_redirect(passage->next_hop->ifindex, 0);
 }
 
 SEC("xdp") int xdp_gtpu(struct xdp_md *context)
 {
-    struct rule *rule = 0;
-    struct next_hop *next_hop = 0;
-    __u32 octets = 0;
-    int action = decide_gtpu(DATA(context), END(context), &rule, &next_hop, &octets);
+    struct passage passage = {};
 
-    if (action == DISCARD)
-        return XDP_DROP;
-    if (action == TO_USER_SPACE || !rule || !next_hop)
-        return XDP_PASS;
-    return action == TO_TUNNEL ? xdp_relay(context, rule, next_hop, octets) : xdp_decapsulate(context, next_hop, octets);
+    return xdp_forward(context, decide_gtpu(DATA(context), END(context), &passage), &passage);
 }
 
 SEC("xdp") int xdp_link(struct xdp_md *context)
 {
-    struct rule *rule = 0;
-    struct next_hop *next_hop = 0;
-    __u32 octets = 0;
-    int action = decide_link(DATA(context), END(context), context->ingress_ifindex, &rule, &next_hop, &octets);
+    struct passage passage = {};
 
-    if (action == DISCARD)
-        return XDP_DROP;
-    if (action != TO_TUNNEL || !rule || !next_hop)
-        return XDP_PASS;
-    return xdp_encapsulate(context, rule, next_hop, octets);
+    return xdp_forward(context, decide_link(DATA(context), END(context), context->ingress_ifindex, &passage), &passage);
+}
+
+/* For the self-test of native XDP: the frame says behind its Ethernet header to which device it goes. */
+SEC("xdp") int xdp_probe(struct xdp_md *context)
+{
+    __u32 *ifindex = DATA(context) + sizeof(struct ethhdr);
+
+    return (void *)(ifindex + 1) > END(context) ? XDP_DROP : bpf_redirect(*ifindex, 0);
 }
 
 /* tc */
 
-/* The headers as one piece, which what comes from a NIC need not be. A super-packet of several goes to user space. */
-INLINE int tc_is_readable(struct __sk_buff *context)
+/* ``wanted`` octets as one piece, which what comes from a NIC need not be. */
+INLINE void tc_pull(struct __sk_buff *context, __u32 wanted)
 {
-    __u32 wanted = sizeof(struct ethhdr) + sizeof(struct outer) + sizeof(struct ipv6hdr) + 4;
-
-    if (context->gso_segs > 1)
-        return 0;
     if (DATA(context) + wanted > END(context))
         bpf_skb_pull_data(context, context->len < wanted ? context->len : wanted);
+}
+
+/* A super-packet of several goes to user space. */
+INLINE int tc_is_readable(struct __sk_buff *context)
+{
+    if (context->gso_segs > 1)
+        return 0;
+    tc_pull(context, sizeof(struct ethhdr) + sizeof(struct outer_ipv6) + sizeof(struct ipv6hdr) + 4);
     return 1;
 }
 
-INLINE int tc_is_whole(struct __sk_buff *context, __u32 frame_octets)
+INLINE int tc_forward(struct __sk_buff *context, int action, struct passage *passage)
 {
-    return context->len <= frame_octets || !bpf_skb_change_tail(context, frame_octets, 0);
+    if (action == DISCARD)
+        return TC_ACT_SHOT;
+    if (action == TO_USER_SPACE || !passage->rule || !passage->next_hop)
+        return TC_ACT_UNSPEC;
+    __u32 whole = sizeof(struct ethhdr) + passage->headers + passage->octets, version = passage->next_hop->version;
+    if (context->len > whole && bpf_skb_change_tail(context, whole, 0))
+        return TC_ACT_SHOT;
+    int more = (int)headers_of(passage->next_hop) - (int)passage->headers;
+    if (more) {
+        __u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
+        if (!passage->headers)
+            how |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP | (version == 6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
+        if (bpf_skb_adjust_room(context, more, BPF_ADJ_ROOM_MAC, how))
+            return TC_ACT_SHOT;
+    }
+    if (version == 6)
+        tc_pull(context, context->len);     /* for its checksum */
+    if (!write_headers(DATA(context), END(context), passage))
+        return TC_ACT_SHOT;
+    return bpf_redirect(passage->next_hop->ifindex, 0);
 }
 
 SEC("tc") int tc_gtpu(struct __sk_buff *context)
 {
-    struct rule *rule = 0;
-    struct next_hop *next_hop = 0;
-    struct ethhdr *ethernet;
-    __u32 octets = 0;
+    struct passage passage = {};
 
     if (!tc_is_readable(context))
         return TC_ACT_UNSPEC;
-    int action = decide_gtpu(DATA(context), END(context), &rule, &next_hop, &octets);
-    if (action == DISCARD)
-        return TC_ACT_SHOT;
-    if (action == TO_USER_SPACE || !rule || !next_hop)
-        return TC_ACT_UNSPEC;
-    ethernet = DATA(context);
-    if (action == TO_TUNNEL) {
-        struct outer *outer = (void *)(ethernet + 1);
-        if ((void *)(outer + 1) > END(context))
-            return TC_ACT_SHOT;
-        write_ethernet(ethernet, next_hop, bpf_htons(ETH_P_IP));
-        write_outer(outer, next_hop, rule->teid, octets, outer->ip.tos);
-        return bpf_redirect(next_hop->ifindex, 0);
-    }
-    if (!tc_is_whole(context, sizeof(*ethernet) + sizeof(struct outer) + octets)
-            || bpf_skb_adjust_room(context, -(int)sizeof(struct outer), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
-        return TC_ACT_SHOT;
-    ethernet = DATA(context);
-    if ((void *)(ethernet + 1) + 1 > END(context))
-        return TC_ACT_SHOT;
-    write_ethernet(ethernet, next_hop, protocol_of(ethernet + 1));
-    return bpf_redirect(next_hop->ifindex, 0);
+    return tc_forward(context, decide_gtpu(DATA(context), END(context), &passage), &passage);
 }
 
 SEC("tc") int tc_link(struct __sk_buff *context)
 {
-    struct rule *rule = 0;
-    struct next_hop *next_hop = 0;
-    struct ethhdr *ethernet;
-    __u32 octets = 0;
+    struct passage passage = {};
 
     if (!tc_is_readable(context))
         return TC_ACT_UNSPEC;
-    int action = decide_link(DATA(context), END(context), context->ifindex, &rule, &next_hop, &octets);
-    if (action == DISCARD)
-        return TC_ACT_SHOT;
-    if (action != TO_TUNNEL || !rule || !next_hop)
-        return TC_ACT_UNSPEC;
-    if (!tc_is_whole(context, sizeof(*ethernet) + octets)
-            || bpf_skb_adjust_room(context, sizeof(struct outer), BPF_ADJ_ROOM_MAC,
-                                   BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | BPF_F_ADJ_ROOM_FIXED_GSO))
-        return TC_ACT_SHOT;
-    ethernet = DATA(context);
-    if ((void *)(ethernet + 1) + sizeof(struct outer) > END(context))
-        return TC_ACT_SHOT;
-    write_ethernet(ethernet, next_hop, bpf_htons(ETH_P_IP));
-    write_outer((void *)(ethernet + 1), next_hop, rule->teid, octets, 0);
-    return bpf_redirect(next_hop->ifindex, 0);
+    return tc_forward(context, decide_link(DATA(context), END(context), context->ifindex, &passage), &passage);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

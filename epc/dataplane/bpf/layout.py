@@ -13,10 +13,26 @@ DROP_REASONS = (
 )
 MAX_FILTERS = 64        # of one TEID or UE address
 METERS = 4              # of one rule
-QUOTAS = 2
+MEASUREMENTS = 6
 NONE = 0
-OUTER_OCTETS = 36       # IPv4, UDP, GTP-U
-QUOTA_REACHED = 1       # the only kind of event
+OUTER_OCTETS = {4: 36, 6: 56}       # by IP version: IP, UDP, GTP-U
+HAS_PORTS = 1 << 16     # in what is compared of a flow: after IP version and protocol
+
+
+class EventKind(IntEnum):
+    """What a measurement has come to."""
+
+    QUOTA_USED_UP = 1
+    THRESHOLD_REACHED = 2
+    USE_BEGAN = 3
+    REFUSED = 4
+
+
+class MeasurementFlag(IntFlag):
+    NONE = 0
+    QUOTA = 1
+    THRESHOLD = 2
+    TIME = 4
 
 
 class Action(IntEnum):
@@ -37,25 +53,23 @@ class RuleFlag(IntFlag):
     HAS_IPV6 = 32
 
 
-class FilterFlag(IntFlag):
-    NONE = 0
-    REMOTE_PORTS = 1
-    LOCAL_PORTS = 2
-    ANY_PROTOCOL = 4
-
-
 index_key = struct.Struct("=I").pack
-ports = struct.Struct("=4s4s").pack
+address = struct.Struct("=I16s").pack       # IP version, octets; the map has two of them
 tunnel_key = struct.Struct(">I").pack           # then the port's number
 ipv4_key = struct.Struct("=I4s").pack
 ipv6_key = struct.Struct("=Q8s").pack
-rule = struct.Struct("=BBHII4s4sI8s4I2I").pack
+rule = struct.Struct("=BBHII4s4sI8s4I6I").pack
 entry_head = struct.Struct("=II").pack
-packet_filter = struct.Struct("=BBBx16s16sHHHHI").pack
-next_hop = struct.Struct("=II4s4s6s6s4x").pack
+packet_filter = struct.Struct("=16s16sIIHHHHI4x").pack
+next_hop = struct.Struct("=III4x16s16s6s6s4x").pack       # version 0: no outer header
 meter_rate = struct.Struct("=QQ")
 meter_state = struct.Struct("=Q")
 METER_OCTETS, METER_STATE_AT = 32, 16
-octets_left = struct.Struct("=q")
+packets_left = struct.Struct("=q")
+measurement = struct.Struct("=qqQIIIxxxx")
+measurement_octets = struct.Struct("=qq")       # its beginning: what is left of the quota, and of the threshold
+LAST_PACKET_AT, TELL_USE_AT, TELL_REFUSAL_AT = 16, 28, 32
+last_packet_ns = struct.Struct("=Q")
+flag = struct.Struct("=I")
 count = struct.Struct("=QQ")
 event = struct.Struct("=II").unpack

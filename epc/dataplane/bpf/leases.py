@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.kernel import Map
+from epc.dataplane.bpf.layout import EventKind, MeasurementFlag
 from epc.dataplane.forwarder import UsageTrigger
 from epc.dataplane.rules import Interface, Urr, Usage
 from epc.dataplane.socket_rules import Counter, Meter, usage_of
@@ -60,14 +61,14 @@ class Tables:
         self.counter_pool = Pool(self.counters.entries)
         self.meters: mmap.mmap = maps["meters"].shared_memory()
         self.meter_pool = Pool(maps["meters"].entries)
-        self.quotas: mmap.mmap = maps["quotas"].shared_memory()
-        self.quota_pool = Pool(maps["quotas"].entries)
+        self.measurements: mmap.mmap = maps["measurements"].shared_memory()
+        self.measurement_pool = Pool(maps["measurements"].entries)
         self.measurements_by_index: WeakValueDictionary[int, FastMeasurement] = WeakValueDictionary()
         self.credits: mmap.mmap = maps["credits"].shared_memory()
         self.credit_pool = Pool(maps["credits"].entries)
 
     def close(self) -> None:
-        for memory in (self.meters, self.quotas, self.credits):
+        for memory in (self.meters, self.measurements, self.credits):
             memory.close()
 
 
@@ -121,25 +122,34 @@ class FastMeter(Meter):
 
 
 class FastMeasurement(Measurement):
-    """A URR whose quota the kernel's program shares; it tells by an event when it used the quota up.
-
-    What has to do with thresholds and time is user space's alone: see :attr:`is_fast`.
-    """
+    """A URR that the kernel's program measures too. What it has come to there is told by events; timers and reports are user space's."""
 
     def __init__(self, tables: Tables, urr: Urr, loop: asyncio.AbstractEventLoop, report: Callable[[UsageTrigger], None]) -> None:
         super().__init__(urr, loop, report)
-        self._memory = tables.quotas
-        self.lease = tables.quota_pool.lend() if self.has_quota else None
+        self._memory = tables.measurements
+        self.lease = tables.measurement_pool.lend()
         if self.lease is not None:
-            self._write(self.quota_left)
+            flags = MeasurementFlag.QUOTA if self.has_quota else MeasurementFlag.NONE
+            flags |= MeasurementFlag.THRESHOLD if self.has_threshold else MeasurementFlag.NONE
+            flags |= MeasurementFlag.TIME if self.measures_time else MeasurementFlag.NONE
+            self._at = self.lease.first * layout.measurement.size
+            layout.measurement.pack_into(self._memory, self._at, self.quota_left, self.threshold_left, 0, flags, 1, 1)
             tables.measurements_by_index[self.lease.first] = self
 
-    @property
-    def is_fast(self) -> bool:
-        """The kernel can do all there is to do with a packet."""
-        if self.has_threshold or self.measures_time:
-            return False
-        return self.lease is not None and (self.quota_left > 0 or self.quota_told) if self.has_quota else True
+    def begin(self, former: Measurement | None) -> None:
+        super().begin(former)
+        self._write_flag(layout.TELL_USE_AT, self._using_since_s is None)
+
+    def told(self, kind: int) -> None:
+        """An event from the kernel."""
+        if kind == EventKind.QUOTA_USED_UP or kind == EventKind.REFUSED:
+            self.allows()
+        elif kind == EventKind.THRESHOLD_REACHED:
+            self._read()
+            if self.threshold_left <= 0:
+                self.tell_threshold()
+        elif kind == EventKind.USE_BEGAN and self._using_since_s is None and not self.quota_told:
+            self.use_starts(self.last_packet_at_s())
 
     def allows(self) -> bool:
         self._read()
@@ -148,25 +158,49 @@ class FastMeasurement(Measurement):
     def take_quota(self, octets: int) -> None:
         self._read()
         super().take_quota(octets)
-        self._write(self.quota_left)
+        self._write()
+
+    def take_threshold(self, octets: int) -> None:
+        self._read()
+        super().take_threshold(octets)
+        self._write()
+
+    def restart_threshold(self) -> None:
+        self._read()
+        super().restart_threshold()
+        self._write()
 
     def close(self) -> None:
-        super().close()
-        self._write(0)
-
-    def used_up(self) -> None:
-        """The kernel says so."""
         self._read()
-        if self.quota_left <= 0:
-            self.tell_quota()
+        super().close()
+        self._write()
+        self._write_flag(layout.TELL_REFUSAL_AT, not self.quota_told)
+
+    def last_packet_at_s(self) -> float:
+        if self.lease is None or self._memory.closed:
+            return self.last_packet_s
+        (in_kernel_ns,) = layout.last_packet_ns.unpack_from(self._memory, self._at + layout.LAST_PACKET_AT)
+        return max(self.last_packet_s, in_kernel_ns / 1e9) if in_kernel_ns else self.last_packet_s
+
+    def use_starts(self, at_s: float) -> None:
+        self._write_flag(layout.TELL_USE_AT, False)
+        super().use_starts(at_s)
+
+    def _stop_use(self) -> None:
+        super()._stop_use()
+        self._write_flag(layout.TELL_USE_AT, True)
 
     def _read(self) -> None:
-        if self.lease is not None:
-            (self.quota_left,) = layout.octets_left.unpack_from(self._memory, self.lease.first * layout.octets_left.size)
+        if self.lease is not None and not self._memory.closed:
+            self.quota_left, self.threshold_left = layout.measurement_octets.unpack_from(self._memory, self._at)
 
-    def _write(self, octets: int) -> None:
-        if self.lease is not None:
-            layout.octets_left.pack_into(self._memory, self.lease.first * layout.octets_left.size, octets)
+    def _write(self) -> None:
+        if self.lease is not None and not self._memory.closed:
+            layout.measurement_octets.pack_into(self._memory, self._at, self.quota_left, self.threshold_left)
+
+    def _write_flag(self, at: int, value: bool) -> None:
+        if self.lease is not None and not self._memory.closed:
+            layout.flag.pack_into(self._memory, self._at + at, value)
 
 
 def sum_counts(counters: Map, index: int) -> tuple[int, int]:

@@ -11,10 +11,10 @@ import socket
 import struct
 from collections.abc import Iterator
 from enum import IntEnum
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, ip_address
 from typing import NamedTuple
 
-RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_ADDRESS, RTMGRP_IPV4_ROUTE = 0x1, 0x4, 0x10, 0x40
+RTMGRP_LINK, RTMGRP_NEIGH, RTMGRP_IPV4_ADDRESS, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ADDRESS, RTMGRP_IPV6_ROUTE = 0x1, 0x4, 0x10, 0x40, 0x100, 0x400
 
 _REQUEST, _ACKNOWLEDGE, _DUMP, _CREATE, _EXCLUSIVE = 0x1, 0x4, 0x300, 0x400, 0x200
 _ERROR, _DONE = 2, 3
@@ -28,12 +28,13 @@ _address_message = struct.Struct("=BBBBI")
 _route_message = struct.Struct("=8BI")
 _neighbour_message = struct.Struct("=BxxxiHBB")
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_NET_NS_FD = 1, 3, 4, 18, 28
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_STATS64, _IFLA_NET_NS_FD = 1, 3, 4, 18, 23, 28
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _VETH_INFO_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_METRICS, _RTAX_MTU = 1, 4, 5, 8, 2
 _NDA_DST, _NDA_LLADDR = 1, 2
 _UP, _NO_ARP = 0x1, 0x80
+_NO_DUPLICATE_DETECTION = 0x02
 _PERMANENT = 0x80
 _MAC_IS_KNOWN = 0x02 | 0x04 | 0x08 | 0x10 | _PERMANENT       # REACHABLE, STALE, DELAY, PROBE
 _UNICAST, _MAIN_TABLE, _STATIC, _LINK_SCOPE, _UNIVERSE = 1, 254, 4, 253, 0
@@ -55,7 +56,7 @@ class Device(NamedTuple):
 
 class Route(NamedTuple):
     ifindex: int
-    gateway: IPv4Address        # the destination itself, if that is a neighbour
+    gateway: IPv4Address | IPv6Address      # the destination itself, if that is a neighbour
     mtu_octets: int             # 0: the device's
 
 
@@ -82,17 +83,23 @@ class RouteSocket:
             int.from_bytes(found[_IFLA_MTU], "little"),
         )
 
-    def owner(self, address: IPv4Address) -> int | None:
+    def sent_packets(self, ifindex: int) -> int:
+        """How many a device has sent since it was made."""
+        (answer,) = self._ask(Type.GET_LINK, _link_message.pack(0, 0, ifindex, 0, 0))
+        (sent,) = struct.unpack_from("=Q", _attributes(answer, _link_message.size)[_IFLA_STATS64], 8)
+        return int(sent)
+
+    def owner(self, address: IPv4Address | IPv6Address) -> int | None:
         """The interface index of the device that has this address."""
-        for answer in self._ask(Type.GET_ADDRESS, _address_message.pack(socket.AF_INET, 0, 0, 0, 0), _DUMP):
+        for answer in self._ask(Type.GET_ADDRESS, _address_message.pack(_family(address), 0, 0, 0, 0), _DUMP):
             found = _attributes(answer, _address_message.size)
             if found.get(_IFA_LOCAL, found.get(_IFA_ADDRESS)) == address.packed:
                 return int(_address_message.unpack_from(answer)[4])
         return None
 
-    def route(self, destination: IPv4Address) -> Route | None:
+    def route(self, destination: IPv4Address | IPv6Address) -> Route | None:
         """Where packets to a destination leave; ``None`` if they do not leave."""
-        request = _route_message.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + _attribute(_RTA_DST, destination.packed)
+        request = _route_message.pack(_family(destination), destination.max_prefixlen, 0, 0, 0, 0, 0, 0, 0) + _attribute(_RTA_DST, destination.packed)
         try:
             (answer,) = self._ask(Type.GET_ROUTE, request)
         except OSError as error:
@@ -104,13 +111,13 @@ class RouteSocket:
         found = _attributes(answer, _route_message.size)
         metrics = _attributes(found.get(_RTA_METRICS, b""), 0)
         return Route(
-            int.from_bytes(found[_RTA_OIF], "little"), IPv4Address(found.get(_RTA_GATEWAY, destination.packed)),
+            int.from_bytes(found[_RTA_OIF], "little"), ip_address(found.get(_RTA_GATEWAY, destination.packed)),
             int.from_bytes(metrics.get(_RTAX_MTU, b""), "little"),
         )
 
-    def neighbour(self, ifindex: int, address: IPv4Address) -> bytes | None:
+    def neighbour(self, ifindex: int, address: IPv4Address | IPv6Address) -> bytes | None:
         """A neighbour's MAC address, if the kernel knows it."""
-        request = _neighbour_message.pack(socket.AF_INET, ifindex, 0, 0, 0) + _attribute(_NDA_DST, address.packed)
+        request = _neighbour_message.pack(_family(address), ifindex, 0, 0, 0) + _attribute(_NDA_DST, address.packed)
         try:
             (answer,) = self._ask(Type.GET_NEIGHBOUR, request)
         except OSError as error:
@@ -138,8 +145,10 @@ class RouteSocket:
     def delete_device(self, ifindex: int) -> None:
         self._ask(Type.DELETE_LINK, _link_message.pack(0, 0, ifindex, 0, 0))
 
-    def add_address(self, ifindex: int, address: IPv4Interface) -> None:
-        request = _address_message.pack(socket.AF_INET, address.network.prefixlen, 0, 0, ifindex)
+    def add_address(self, ifindex: int, address: IPv4Interface | IPv6Interface) -> None:
+        """It may be used at once: for IPv6 nobody is asked whether he has it."""
+        flags = 0 if address.version == 4 else _NO_DUPLICATE_DETECTION
+        request = _address_message.pack(_family(address), address.network.prefixlen, flags, 0, ifindex)
         self._ask(Type.NEW_ADDRESS, request + _attribute(_IFA_LOCAL, address.packed) + _attribute(_IFA_ADDRESS, address.packed), _CREATE)
 
     def add_route(self, ifindex: int, network: IPv4Network, gateway: IPv4Address | None = None) -> None:
@@ -202,6 +211,10 @@ def messages(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
 def neighbour_of(body: bytes) -> tuple[int, bytes]:
     """Device and address that a neighbour message is about."""
     return _neighbour_message.unpack_from(body)[1], _attributes(body, _neighbour_message.size).get(_NDA_DST, b"")
+
+
+def _family(address: IPv4Address | IPv6Address) -> int:
+    return socket.AF_INET if address.version == 4 else socket.AF_INET6
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

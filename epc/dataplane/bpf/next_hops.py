@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from ipaddress import IPv4Address
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from epc.dataplane.bpf import layout, netlink
@@ -19,7 +20,10 @@ from epc.dataplane.packet_size import MAX_IP_OCTETS
 
 log = logging.getLogger(__name__)
 
-_MONITORED = netlink.RTMGRP_LINK | netlink.RTMGRP_NEIGH | netlink.RTMGRP_IPV4_ADDRESS | netlink.RTMGRP_IPV4_ROUTE
+_MONITORED = (
+    netlink.RTMGRP_LINK | netlink.RTMGRP_NEIGH | netlink.RTMGRP_IPV4_ADDRESS | netlink.RTMGRP_IPV4_ROUTE
+    | netlink.RTMGRP_IPV6_ADDRESS | netlink.RTMGRP_IPV6_ROUTE
+)
 _ABOUT_NEIGHBOURS = (netlink.Type.NEW_NEIGHBOUR, netlink.Type.DELETE_NEIGHBOUR)
 _MAX_OCTETS = 1 << 16
 
@@ -33,17 +37,19 @@ class KernelLink(IpLink, Protocol):
 
 
 class _Tunnel(NamedTuple):
-    source: IPv4Address
-    destination: IPv4Address
+    source: IPv4Address | IPv6Address
+    destination: IPv4Address | IPv6Address      # of the same version
     user_octets: int        # the longest packet of users' for it
 
 
 class NextHops:
     """The map ``next_hops``. ``monitor`` has to be open already, or changes before now would be missed."""
 
-    def __init__(self, table: Map, routes: RouteSocket) -> None:
+    def __init__(self, table: Map, routes: RouteSocket, used: Callable[[Device], None]) -> None:
+        """``used`` hears of each device that packets leave by, before they do."""
         self._table = table
         self._routes = routes
+        self._used = used
         self._ids: dict[_Tunnel, int] = {}
         self._link_ids: dict[int, int] = {}             # by interface index
         self._found: dict[_Tunnel, Route] = {}          # those that have a route, whether or not the neighbour is known
@@ -55,7 +61,9 @@ class NextHops:
         self._loop.remove_reader(self._monitor.fileno())
         self._monitor.close()
 
-    def tunnel(self, source: IPv4Address, destination: IPv4Address, user_octets: int = MAX_IP_OCTETS) -> int | None:
+    def tunnel(
+        self, source: IPv4Address | IPv6Address, destination: IPv4Address | IPv6Address, user_octets: int = MAX_IP_OCTETS,
+    ) -> int | None:
         """The id of the way from our address to a tunnel's far end; ``None`` when there are too many."""
         tunnel = _Tunnel(source, destination, user_octets)
         known = self._ids.get(tunnel)
@@ -73,8 +81,9 @@ class NextHops:
             if known is None:
                 return None
             self._link_ids[link.device.ifindex] = known
+            self._used(link.device)
         self._table.update(layout.index_key(known), layout.next_hop(
-            link.device.ifindex, link.device.mtu_octets, bytes(4), bytes(4), link.far_mac, link.device.mac,
+            link.device.ifindex, link.device.mtu_octets, 0, b"", b"", link.far_mac, link.device.mac,
         ))
         return known
 
@@ -100,9 +109,11 @@ class NextHops:
         if route is None or device is None or mac is None or not device.mac:
             self._remove(self._ids[tunnel])
             return
-        mtu_octets = min(route.mtu_octets or device.mtu_octets, device.mtu_octets, layout.OUTER_OCTETS + tunnel.user_octets)
+        self._used(device)
+        longest = layout.OUTER_OCTETS[tunnel.source.version] + tunnel.user_octets
+        mtu_octets = min(route.mtu_octets or device.mtu_octets, device.mtu_octets, longest)
         self._table.update(key, layout.next_hop(
-            device.ifindex, mtu_octets, tunnel.source.packed, tunnel.destination.packed, mac, device.mac,
+            device.ifindex, mtu_octets, tunnel.source.version, tunnel.source.packed, tunnel.destination.packed, mac, device.mac,
         ))
 
     def _remove(self, known: int | None) -> None:

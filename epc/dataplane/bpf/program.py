@@ -81,14 +81,14 @@ class ObjectFile:
             if symbol.type == _OBJECT and symbol.section == by_name[_MAPS]:
                 kind, key_octets, value_octets, entries, flags = _map_definition.unpack_from(sections[symbol.section].content, symbol.value)
                 self.maps[symbol.name] = (kind, key_octets, value_octets, entries, flags)
-        self.programs: list[_Program] = []
+        self.programs: dict[str, _Program] = {}
         for symbol in symbols:
             section = sections[symbol.section] if symbol.section < len(sections) else None
             if symbol.type == _FUNCTION and section is not None and section.name in _PROGRAM_TYPES:
-                self.programs.append(_Program(
+                self.programs[symbol.name] = _Program(
                     symbol.name, _PROGRAM_TYPES[section.name], section.content[symbol.value:symbol.value + symbol.size],
                     self._maps_used(sections, symbols, symbol),
-                ))
+                )
 
     def _maps_used(self, sections: list[_Section], symbols: list[_Symbol], program: _Symbol) -> dict[int, str]:
         used: dict[int, str] = {}
@@ -134,15 +134,22 @@ class LoadedObject:
     def __init__(self, parsed: ObjectFile, entries: Mapping[str, int]) -> None:
         """``entries`` says how many entries the maps get whose size the object leaves open. Raises ``OSError``."""
         self.maps: dict[str, Map] = {}
-        self.programs: dict[str, int] = {}
+        self._parsed = parsed
+        self._programs: dict[str, int] = {}
         try:
             for name, (kind, key_octets, value_octets, count, flags) in parsed.maps.items():
                 self.maps[name] = Map(name, kind, key_octets, value_octets, count or entries[name], flags)
-            for program in parsed.programs:
-                self.programs[program.name] = load_program(program.type, program.name, self._relocated(program), parsed.license)
         except BaseException:
             self.close()
             raise
+
+    def program(self, name: str) -> int:
+        """Its descriptor. It is loaded when it is first asked for, which takes the verifier some time. Raises ``OSError``."""
+        loaded = self._programs.get(name)
+        if loaded is None:
+            program = self._parsed.programs[name]
+            loaded = self._programs[name] = load_program(program.type, name, self._relocated(program), self._parsed.license)
+        return loaded
 
     def _relocated(self, program: _Program) -> bytes:
         code = bytearray(program.instructions)
@@ -152,9 +159,9 @@ class LoadedObject:
         return bytes(code)
 
     def close(self) -> None:
-        for descriptor in self.programs.values():
+        for descriptor in self._programs.values():
             os.close(descriptor)
-        self.programs.clear()
+        self._programs.clear()
         for each in self.maps.values():
             each.close()
         self.maps.clear()

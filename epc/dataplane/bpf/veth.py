@@ -61,6 +61,8 @@ class VethLink:
                 # Checksums and segmentation have to be finished when a packet enters a tunnel: no hardware will do it there.
                 for feature in (ETHTOOL_STXCSUM, ETHTOOL_STSO, ETHTOOL_SGSO):
                     switch(far_control, far_device, feature, on=False)
+                # The far end gets frames of native XDP only if it polls for them.
+                switch(far_control, far_device, ETHTOOL_SGRO, on=True)
                 near.set_up(near.device(device).ifindex, arp=False)
                 far_routes.set_up(far.ifindex, arp=False)
                 far_routes.add_address(far.ifindex, address)
