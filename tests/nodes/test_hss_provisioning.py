@@ -27,11 +27,11 @@ from epc.hss.provisioning import (
     write_user_db,
 )
 from epc.hss.provisioning.fields import format_apn, format_bit_rate, format_subscriber, parse_apn, parse_apns, parse_bit_rate, parse_imsi_range
-from epc.hss.store import Algorithm, ApnConfiguration, Subscriber
+from epc.hss.store import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 from epc.security.eps_aka import next_sqn
 from epc.security.milenage import derive_opc
 from epc.security.tuak import derive_topc
-from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, PdnType, SubscriberStatus
+from epc.wire.diameter.subscription import AccessRestrictionData, NetworkAccessMode, OperatorDeterminedBarring, PdnType, SubscriberStatus
 from epc.wire.identity import Imsi
 
 K, OPC = bytes.fromhex(TEST_K), bytes.fromhex(TEST_OPC)
@@ -42,12 +42,18 @@ apns = st.builds(
     ApnConfiguration, context_id=st.just(0), apn=st.from_regex(r"[a-z][a-z0-9-]{0,5}[a-z0-9](\.[a-z0-9]{1,4})?", fullmatch=True),
     pdn_type=st.sampled_from([PdnType.IPV4, PdnType.IPV6, PdnType.IPV4V6]), qci=st.integers(1, 254), arp_priority_level=st.integers(1, 15),
     preemption_capability=st.booleans(), preemption_vulnerability=st.booleans(), ambr_ul_bps=st.integers(1, 10**13),
-    ambr_dl_bps=st.integers(1, 10**13), static_ipv4=st.none() | st.just("10.45.0.9"), static_ipv6=st.none() | st.just("2001:db8::"))
+    ambr_dl_bps=st.integers(1, 10**13), static_ipv4=st.none() | st.just("10.45.0.9"), static_ipv6=st.none() | st.just("2001:db8::"),
+    vplmn_allowed=st.booleans(), apn_oi_replacement=st.none() | st.just("province1.mnc001.mcc001.gprs"),
+    pgw=st.none() | st.sampled_from([PgwIdentity(address="127.0.2.13", is_static=True),
+                                     PgwIdentity(host="pgw1.example.org", realm="example.org", is_static=True)]))
 subscribers = st.builds(
     Subscriber, imsi=st.from_regex(r"[0-9]{6,15}", fullmatch=True).map(Imsi), msisdn=st.just("") | st.from_regex(r"[0-9]{5,15}", fullmatch=True),
     k=octets16, opc=octets16, amf=st.binary(min_size=2, max_size=2), sqn=st.integers(0, (1 << 48) - 1), status=st.sampled_from(SubscriberStatus),
     network_access_mode=st.sampled_from([NetworkAccessMode.ONLY_PACKET, NetworkAccessMode.PACKET_AND_CIRCUIT]),
     access_restriction=st.integers(0, 2**32 - 1).map(AccessRestrictionData), roaming_allowed=st.booleans(),
+    barring=st.integers(0, 7).map(OperatorDeterminedBarring), allowed_plmns=st.sampled_from([(), ("21407",), ("214", "310410")]),
+    blocked_plmns=st.sampled_from([(), ("20801",)]), zone_codes=st.lists(st.integers(0, 0xFFFF), max_size=10).map(tuple),
+    apn_oi_replacement=st.none() | st.just("mnc001.mcc001.gprs"),
     rau_tau_timer_s=st.integers(0, 10**6), ambr_ul_bps=st.integers(1, 10**13), ambr_dl_bps=st.integers(1, 10**13),
     apns=st.lists(apns, min_size=1, max_size=3, unique_by=lambda apn: apn.apn).map(
         lambda found: tuple(replace(apn, context_id=position) for position, apn in enumerate(found, 1))))
