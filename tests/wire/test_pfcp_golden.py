@@ -12,6 +12,8 @@ import pytest
 from pycrate_mobile.TS29244_PFCP import parse_PFCP
 
 from epc.wire.pfcp import (
+    ApplicationDetectionInformation,
+    ApplicationIdsPfds,
     ApplyAction,
     AssociationReleaseRequest,
     AssociationSetupRequest,
@@ -27,6 +29,7 @@ from epc.wire.pfcp import (
     CreateUrr,
     DownlinkDataReport,
     DownlinkDataServiceInformation,
+    DuplicatingParameters,
     ErrorIndicationReport,
     FailedRuleId,
     ForwardingParameters,
@@ -45,6 +48,12 @@ from epc.wire.pfcp import (
     Packet,
     Pdi,
     PdnType,
+    PfdContents,
+    PfdContext,
+    PfdManagementRequest,
+    PfdManagementResponse,
+    RedirectAddressType,
+    RedirectInformation,
     RemoteGtpuPeer,
     RemovePdr,
     ReportingTriggers,
@@ -366,6 +375,114 @@ GOLDEN: dict[str, tuple[Message, int | None, int, str]] = {
         21 39 00 16  00 00 00 00 00 00 20 02  00 00 19 00
         00 13 00 01 01
         00 32 00 01 01                     PFCPSRRsp-Flags: DROBU
+        """,
+    ),
+    "PFD management request": (
+        PfdManagementRequest(
+            application_ids_pfds=(
+                ApplicationIdsPfds(application_id=b"video", pfd_contexts=(
+                    PfdContext(pfd_contents=(
+                        PfdContents(domain_name="video.example"), PfdContents(flow_description="permit out 17 from any 5000 to assigned"),
+                    )),
+                )),
+                ApplicationIdsPfds(application_id=b"old"),
+            )
+        ), None, 0x1B,
+        """
+        20 03 00 64  00 00 1b 00           PFD Management Request
+        00 3a 00 51                        Application ID's PFDs
+          00 18 00 05 76 69 64 65 6f         Application ID: video
+          00 3b 00 44                        PFD Context
+            00 3d 00 11 04 00                  PFD Contents: DN; spare
+              00 0d 76 69 64 65 6f 2e 65 78 61 6d 70 6c 65
+            00 3d 00 2b 01 00                  PFD Contents: FD
+              00 27 70 65 72 6d 69 74 20 6f 75 74 20 31 37 20 66 72 6f 6d 20 61 6e 79 20 35 30 30 30 20 74 6f 20 61 73 73 69 67 6e 65 64
+        00 3a 00 07                        Application ID's PFDs: none any more
+          00 18 00 03 6f 6c 64
+        """,
+    ),
+    "PFD management response": (
+        PfdManagementResponse(cause=CauseValue.MANDATORY_IE_INCORRECT, offending_ie=61), None, 0x1B,
+        """
+        20 04 00 0f  00 00 1b 00
+        00 13 00 01 45                     Cause: mandatory IE incorrect
+        00 28 00 02 00 3d                  Offending IE: PFD Contents
+        """,
+    ),
+    "session modification request: redirection, copies, quotas and an application": (
+        SessionModificationRequest(
+            create_pdrs=(CreatePdr(
+                pdr_id=5, precedence=10, far_id=5, urr_ids=(1001,),
+                pdi=Pdi(source_interface=SourceInterface.ACCESS, local_fteid=Fteid(teid=0x5001, ipv4=UP), application_id=b"video"),
+                outer_header_removal=OuterHeaderRemoval(description=OuterHeaderRemovalDescription.GTP_U_UDP_IPV4),
+            ),),
+            create_fars=(CreateFar(
+                far_id=5, apply_action=ApplyAction.FORW | ApplyAction.DUPL,
+                forwarding_parameters=ForwardingParameters(
+                    destination_interface=SourceInterface.CORE,
+                    redirect_information=RedirectInformation(type=RedirectAddressType.URL, address="http://topup.example/"),
+                ),
+                duplicating_parameters=(
+                    DuplicatingParameters(
+                        destination_interface=SourceInterface.LI_FUNCTION, outer_header_creation=OuterHeaderCreation.gtpu(9, "10.0.0.9")),
+                ),
+            ),),
+            create_urrs=(CreateUrr(
+                urr_id=1001, measurement_method=MeasurementMethod.DURAT | MeasurementMethod.VOLUM,
+                reporting_triggers=ReportingTriggers.VOLTH | ReportingTriggers.TIMTH | ReportingTriggers.QUHTI | ReportingTriggers.START
+                | ReportingTriggers.VOLQU | ReportingTriggers.TIMQU,
+                volume_threshold=Volume(total_octets=800), volume_quota=Volume(total_octets=1000), time_threshold_s=50, time_quota_s=60,
+                quota_holding_time_s=30, inactivity_detection_time_s=10,
+            ),),
+        ), 0x1001, 0x1C,
+        """
+        21 34 00 f0  00 00 00 00 00 00 10 01  00 00 1c 00
+        00 01 00 42                        Create PDR
+          00 38 00 02 00 05  00 1d 00 04 00 00 00 0a
+          00 02 00 1b                        PDI
+            00 14 00 01 00  00 15 00 09 01 00 00 50 01 0a 00 00 04
+            00 18 00 05 76 69 64 65 6f         Application ID: video
+          00 5f 00 01 00                     Outer Header Removal: GTP-U/UDP/IPv4
+          00 6c 00 04 00 00 00 05            FAR ID
+          00 51 00 04 00 00 03 e9            URR ID 1001
+        00 03 00 49                        Create FAR
+          00 6c 00 04 00 00 00 05
+          00 2c 00 01 12                     Apply Action: DUPL, FORW
+          00 04 00 21                        Forwarding Parameters
+            00 2a 00 01 01
+            00 26 00 18 02 00 15               Redirect Information: URL of 21 octets
+              68 74 74 70 3a 2f 2f 74 6f 70 75 70 2e 65 78 61 6d 70 6c 65 2f
+          00 05 00 13                        Duplicating Parameters
+            00 2a 00 01 04                     Destination Interface: LI function
+            00 54 00 0a 01 00 00 00 00 09 0a 00 00 09
+        00 06 00 4d                        Create URR
+          00 51 00 04 00 00 03 e9
+          00 3e 00 01 03                     Measurement Method: VOLUM, DURAT
+          00 25 00 02 1e 03                  Reporting Triggers: START, QUHTI, TIMTH, VOLTH; TIMQU, VOLQU
+          00 1f 00 09 01 00 00 00 00 00 00 03 20       Volume Threshold
+          00 49 00 09 01 00 00 00 00 00 00 03 e8       Volume Quota
+          00 20 00 04 00 00 00 32            Time Threshold
+          00 4a 00 04 00 00 00 3c            Time Quota
+          00 47 00 04 00 00 00 1e            Quota Holding Time
+          00 24 00 04 00 00 00 0a            Inactivity Detection Time
+        """,
+    ),
+    "session report request: an application has started": (
+        SessionReportRequest(
+            report_type=ReportType.USAR,
+            usage_reports=(
+                UsageReport(urr_id=16, ur_seqn=0, usage_report_trigger=UsageReportTrigger.START, volume_measurement=Volume(total_octets=9),
+                            application_detection_information=ApplicationDetectionInformation(application_id=b"video")),
+            ),
+        ), 0x1001, 0x1D,
+        """
+        21 38 00 45  00 00 00 00 00 00 10 01  00 00 1d 00
+        00 27 00 01 02
+        00 50 00 30                        Usage Report
+          00 51 00 04 00 00 00 10  00 68 00 04 00 00 00 00  00 3f 00 02 10 00
+          00 42 00 09 01 00 00 00 00 00 00 00 09
+          00 44 00 09                        Application Detection Information
+            00 18 00 05 76 69 64 65 6f
         """,
     ),
     "unknown elements, kept": (

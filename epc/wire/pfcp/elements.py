@@ -31,6 +31,7 @@ from epc.wire.pfcp.enums import (
     OuterHeader,
     OuterHeaderRemovalDescription,
     PdnType,
+    RedirectAddressType,
     ReportingTriggers,
     ReportType,
     RuleType,
@@ -599,6 +600,74 @@ def _decode_outer_header_creation(octets: bytes) -> OuterHeaderCreation:
     return OuterHeaderCreation(description=description, teid=teid, ipv4=ipv4, ipv6=ipv6, port=port)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedirectInformation:
+    """Where to redirect a user's requests (TS 29.244 clause 8.2.20)."""
+
+    type: RedirectAddressType | int
+    address: str
+
+
+_REDIRECT_TYPES = {int(member): member for member in RedirectAddressType}
+
+
+def _encode_redirect_information(value: RedirectInformation) -> bytes:
+    text = value.address.encode()
+    if not 0 <= value.type <= 15:
+        raise WireError(f"address type {value.type}", ie="Redirect Information")
+    return bytes((value.type,)) + _U16.pack(len(text)) + text
+
+
+def _decode_redirect_information(octets: bytes) -> RedirectInformation:
+    kind, length = octets[0] & 15, _U16.unpack_from(octets, 1)[0]
+    if len(octets) < 3 + length:
+        raise WireError("truncated", offset=3, ie="Redirect Information")
+    try:
+        address = octets[3:3 + length].decode()
+    except UnicodeDecodeError as error:
+        raise WireError("no UTF-8", offset=3, ie="Redirect Information") from error
+    return RedirectInformation(type=_REDIRECT_TYPES.get(kind, kind), address=address)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PfdContents:
+    """One packet flow description: what a packet has to have so that it is the application's (TS 29.244 clause 8.2.39)."""
+
+    flow_description: str | None = None         # an IPFilterRule
+    url: str | None = None
+    domain_name: str | None = None
+    custom: bytes | None = None
+
+
+def _encode_pfd_contents(value: PfdContents) -> bytes:
+    texts = [None if text is None else text.encode() for text in (value.flow_description, value.url, value.domain_name)]
+    flags, body = 0, b""
+    for bit, octets in enumerate((*texts, value.custom)):
+        if octets is not None:
+            flags |= 1 << bit
+            body += _U16.pack(len(octets)) + octets
+    return bytes((flags, 0)) + body
+
+
+def _decode_pfd_contents(octets: bytes) -> PfdContents:
+    found: list[bytes | None] = []
+    at = 2
+    for bit in range(4):
+        if not octets[0] & 1 << bit:
+            found.append(None)
+            continue
+        length = int.from_bytes(octets[at:at + 2], "big")
+        if len(octets) < at + 2 + length or len(octets) < at + 2:
+            raise WireError("truncated", offset=at, ie="PFD Contents")
+        found.append(octets[at + 2:at + 2 + length])
+        at += 2 + length
+    try:
+        flow_description, url, domain_name = [None if text is None else text.decode() for text in found[:3]]
+    except UnicodeDecodeError as error:
+        raise WireError("no UTF-8", offset=2, ie="PFD Contents") from error
+    return PfdContents(flow_description=flow_description, url=url, domain_name=domain_name, custom=found[3])
+
+
 # --- quality of service -------------------------------------------------------------------------------------------------------
 
 
@@ -814,6 +883,7 @@ SUBSEQUENT_VOLUME_THRESHOLD = Ie(34, "Subsequent Volume Threshold", _encode_volu
 SUBSEQUENT_TIME_THRESHOLD = Ie(35, "Subsequent Time Threshold", _u32, _decode_u32, 4)
 INACTIVITY_DETECTION_TIME = Ie(36, "Inactivity Detection Time", _u32, _decode_u32, 4)
 REPORTING_TRIGGERS = Ie(37, "Reporting Triggers", _encode_wide_flags, _wide_flags(ReportingTriggers), 1)
+REDIRECT_INFORMATION = Ie(38, "Redirect Information", _encode_redirect_information, _decode_redirect_information, 3)
 REPORT_TYPE = Ie(39, "Report Type", _u8, _flags(ReportType), 1)
 OFFENDING_IE = Ie(40, "Offending IE", _u16, _decode_u16, 2)
 DESTINATION_INTERFACE = Ie(42, "Destination Interface", _u8, _enumerated(SourceInterface, 15), 1)
@@ -831,6 +901,7 @@ TIMER = Ie(55, "Timer", _encode_timer, _decode_timer, 1)
 PDR_ID = Ie(56, "PDR ID", _u16, _decode_u16, 2)
 F_SEID = Ie(57, "F-SEID", _encode_fseid, _decode_fseid, 9)
 NODE_ID = Ie(60, "Node ID", _encode_node_id, _decode_node_id, 2)
+PFD_CONTENTS = Ie(61, "PFD Contents", _encode_pfd_contents, _decode_pfd_contents, 2)
 MEASUREMENT_METHOD = Ie(62, "Measurement Method", _u8, _flags(MeasurementMethod), 1)
 USAGE_REPORT_TRIGGER = Ie(63, "Usage Report Trigger", _encode_wide_flags, _wide_flags(UsageReportTrigger), 1)
 MEASUREMENT_PERIOD = Ie(64, "Measurement Period", _u32, _decode_u32, 4)
@@ -851,6 +922,7 @@ OUTER_HEADER_CREATION = Ie(84, "Outer Header Creation", _encode_outer_header_cre
 BAR_ID = Ie(88, "BAR ID", _u8, _decode_u8, 1)
 CP_FUNCTION_FEATURES = Ie(89, "CP Function Features", _u8, _flags(CpFunctionFeatures), 1)
 USAGE_INFORMATION = Ie(90, "Usage Information", _u8, _flags(UsageInformation), 1)
+APPLICATION_INSTANCE_ID = Ie(91, "Application Instance ID", _octets, _octets, 0)
 UE_IP_ADDRESS = Ie(93, "UE IP Address", _encode_ue_ip_address, _decode_ue_ip_address, 1)
 OUTER_HEADER_REMOVAL = Ie(95, "Outer Header Removal", _encode_outer_header_removal, _decode_outer_header_removal, 1)
 RECOVERY_TIME_STAMP = Ie(96, "Recovery Time Stamp", _u32, _decode_u32, 4)

@@ -10,6 +10,8 @@ class MessageType(IntEnum):
 
     HEARTBEAT_REQUEST = 1
     HEARTBEAT_RESPONSE = 2
+    PFD_MANAGEMENT_REQUEST = 3
+    PFD_MANAGEMENT_RESPONSE = 4
     ASSOCIATION_SETUP_REQUEST = 5
     ASSOCIATION_SETUP_RESPONSE = 6
     ASSOCIATION_UPDATE_REQUEST = 7
@@ -94,6 +96,15 @@ class RuleType(IntEnum):
     QER = 2
     URR = 3
     BAR = 4
+
+
+class RedirectAddressType(IntEnum):
+    """TS 29.244 table 8.2.20-1."""
+
+    IPV4 = 0
+    IPV6 = 1
+    URL = 2
+    SIP_URI = 3
 
 
 class OuterHeaderRemovalDescription(IntEnum):

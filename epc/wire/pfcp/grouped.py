@@ -16,6 +16,8 @@ from epc.wire.pfcp.elements import (
     OuterHeaderCreation,
     OuterHeaderRemoval,
     PfcpTimer,
+    PfdContents,
+    RedirectInformation,
     RemoteGtpuPeer,
     SdfFilter,
     UeIpAddress,
@@ -102,6 +104,7 @@ class ForwardingParameters(GroupedIe):
 
     destination_interface: Annotated[SourceInterface | int, M(ie.DESTINATION_INTERFACE)]
     network_instance: Annotated[bytes | None, O(ie.NETWORK_INSTANCE)] = None
+    redirect_information: Annotated[RedirectInformation | None, C(ie.REDIRECT_INFORMATION)] = None
     outer_header_creation: Annotated[OuterHeaderCreation | None, C(ie.OUTER_HEADER_CREATION)] = None
     transport_level_marking: Annotated[int | None, C(ie.TRANSPORT_LEVEL_MARKING)] = None
 
@@ -132,6 +135,7 @@ class UpdateForwardingParameters(GroupedIe):
 
     destination_interface: Annotated[SourceInterface | int | None, C(ie.DESTINATION_INTERFACE)] = None
     network_instance: Annotated[bytes | None, C(ie.NETWORK_INSTANCE)] = None
+    redirect_information: Annotated[RedirectInformation | None, C(ie.REDIRECT_INFORMATION)] = None
     outer_header_creation: Annotated[OuterHeaderCreation | None, C(ie.OUTER_HEADER_CREATION)] = None
     transport_level_marking: Annotated[int | None, C(ie.TRANSPORT_LEVEL_MARKING)] = None
     flags: Annotated[SmReqFlags | None, C(ie.PFCPSMREQ_FLAGS)] = None
@@ -231,6 +235,14 @@ class QueryUrr(GroupedIe):
     urr_id: Annotated[int, M(ie.URR_ID)]
 
 
+@grouped(68, "Application Detection Information")
+class ApplicationDetectionInformation(GroupedIe):
+    """TS 29.244 table 7.5.8.3-2."""
+
+    application_id: Annotated[bytes, M(ie.APPLICATION_ID)]
+    application_instance_id: Annotated[bytes | None, C(ie.APPLICATION_INSTANCE_ID)] = None
+
+
 @grouped(78, "Usage Report")
 class UsageReportAtModification(GroupedIe):
     """In a Session Modification Response (TS 29.244 table 7.5.5.2-1); points in time are NTP seconds."""
@@ -256,6 +268,8 @@ class UsageReportAtDeletion(UsageReportAtModification):
 @grouped(80, "Usage Report")
 class UsageReport(UsageReportAtModification):
     """In a Session Report Request (TS 29.244 table 7.5.8.3-1)."""
+
+    application_detection_information: Annotated[ApplicationDetectionInformation | None, C(ApplicationDetectionInformation)] = None
 
 
 # --- quality of service, TS 29.244 clauses 7.5.2.5, 7.5.4.5 -------------------------------------------------------------------
@@ -326,6 +340,24 @@ class RemoveBar(GroupedIe):
     """TS 29.244 table 7.5.4.12-1."""
 
     bar_id: Annotated[int, M(ie.BAR_ID)]
+
+
+# --- applications, TS 29.244 clause 7.4.3 -------------------------------------------------------------------------------------
+
+
+@grouped(59, "PFD Context")
+class PfdContext(GroupedIe):
+    """TS 29.244 table 7.4.3.1-3."""
+
+    pfd_contents: Annotated[tuple[PfdContents, ...], M(ie.PFD_CONTENTS)]
+
+
+@grouped(58, "Application ID's PFDs")
+class ApplicationIdsPfds(GroupedIe):
+    """All that are to be known of one application; none: it is forgotten (TS 29.244 table 7.4.3.1-2)."""
+
+    application_id: Annotated[bytes, M(ie.APPLICATION_ID)]
+    pfd_contexts: Annotated[tuple[PfdContext, ...], C(PfdContext)] = ()
 
 
 # --- reports of a session and of the node, TS 29.244 clauses 7.5.8, 7.4.5 -----------------------------------------------------

@@ -22,6 +22,7 @@ from epc.wire.pfcp.enums import (
     UpFunctionFeatures,
 )
 from epc.wire.pfcp.grouped import (
+    ApplicationIdsPfds,
     CreateBar,
     CreatedPdr,
     CreateFar,
@@ -62,6 +63,21 @@ class HeartbeatRequest(Message):
 @message(MessageType.HEARTBEAT_RESPONSE)
 class HeartbeatResponse(Message):
     recovery_time_stamp_ntp: Annotated[int, M(ie.RECOVERY_TIME_STAMP)]
+
+
+@message(MessageType.PFD_MANAGEMENT_REQUEST)
+class PfdManagementRequest(Message):
+    """TS 29.244 table 7.4.3.1-1. Applications that are not named stay as they are; when none is named, all are forgotten."""
+
+    application_ids_pfds: Annotated[tuple[ApplicationIdsPfds, ...], C(ApplicationIdsPfds)] = ()
+
+
+@message(MessageType.PFD_MANAGEMENT_RESPONSE)
+class PfdManagementResponse(Message):
+    """TS 29.244 table 7.4.3.2-1."""
+
+    cause: Annotated[CauseValue | int, M(ie.CAUSE)]
+    offending_ie: Annotated[int | None, C(ie.OFFENDING_IE)] = None
 
 
 @message(MessageType.ASSOCIATION_SETUP_REQUEST)
