@@ -279,6 +279,16 @@ class Lab:
         self.check(result.success, f"IMSI {phone.imsi} detached")
         await self.settled()
 
+    async def command(self, node: str, name: str, **arguments: str) -> Any:
+        """What ``epclab ctl NODE NAME KEY=VALUE`` does, and its result."""
+        found = self.node(node).commands().get(name)
+        if found is None:
+            raise ScenarioFailed(f"{node} has no command {name!r}")
+        try:
+            return await found(**arguments)
+        except (LookupError, ValueError) as error:
+            raise ScenarioFailed(f"{node} {name}: {error}") from error
+
     async def settled(self, *, patience_s: float = 5.0) -> None:
         """Wait until no procedure runs on any node."""
         loop = asyncio.get_running_loop()

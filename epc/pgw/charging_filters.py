@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from epc.dataplane.rules import SdfFilter
 from epc.wire.diameter.charging import FinalUnitIndication, RedirectAddressType
 
+_LONGEST_URL = 1000             # of what the user plane sends in one segment
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -45,6 +47,16 @@ def read_filter_rule(text: str) -> Verdict:
 
 def redirect_url(restriction: FinalUnitIndication) -> str | None:
     """Where HTTP requests are sent; None when the server is none that HTTP can be sent to."""
+    url = _redirect_server(restriction)
+    try:
+        parts = urlsplit(url or "")
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return url if is_http and url is not None and len(url) <= _LONGEST_URL and all("!" <= letter <= "~" for letter in url) else None
+
+
+def _redirect_server(restriction: FinalUnitIndication) -> str | None:
     server = restriction.redirect_server
     if server is None:
         return None

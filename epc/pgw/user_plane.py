@@ -34,20 +34,21 @@ def session_rules(session: PdnSession) -> Session:
     fars += [_downlink_far(bearer) for bearer in session.bearers.values()]
     qers = [_aggregate(session)]
     for rule in (session.remainder, *session.rules.values()):
+        own: list[Pdr] = []
         if rule.moving_to is not None:
-            pdrs += _early_uplink(session, rule, rule.moving_to)
+            own += _early_uplink(session, rule, rule.moving_to)
         if rule.bearer is None and rule.moving_to is None:
             continue
         if rule.bearer is not None:
-            own = tuple(_pdrs(session, rule, rule.bearer))
-            pdrs += own if session.gy is None else charged(session.gy, rule, own, FIRST_FILTER_PDR + len(pdrs))
+            own += _pdrs(session, rule, rule.bearer)
+        pdrs += own if session.gy is None else charged(session.gy, rule, tuple(own), FIRST_FILTER_PDR + len(pdrs))
         if rule.number:
             qers.append(_gate(rule))
         if (url := _redirect_url(rule)) is not None:
             fars.append(Far(id=_REDIRECTED + rule.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE,
                             network_instance=session.apn, redirect_url=url))
     if session.gy is not None:
-        fars += charging_fars(session.gy, pdrs, session.apn)
+        fars = [*charging_fars(session.gy, pdrs, fars, session.apn), *fars]        # an Error Indication is the last one's that has the tunnel
     urrs = [_EVERYTHING]
     for meter in session.meters:
         urrs += meter.urrs()

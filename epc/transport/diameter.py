@@ -286,6 +286,10 @@ class DiameterNode:
             for driver in exchange.holders:
                 driver.peer.forget(exchange)
 
+    def has_another_way(self, message: Message, attempts: Attempts) -> bool:
+        """Whether there is a peer that may take ``message`` and has not had it, or an agent, which may know one."""
+        return any(driver.peer.host not in attempts.peers or driver.peer.is_relay or driver.is_default_route for driver in self._candidates(message))
+
     def next_end_to_end(self) -> int:
         self._end_to_end = self._end_to_end + 1 & 0xFFFFFFFF
         return self._end_to_end

@@ -706,7 +706,7 @@ RETRY_AND_TERMINATE, MAY_MOVE = CreditControlFailureHandling.RETRY_AND_TERMINATE
 @pytest.mark.parametrize("handling", ["terminate", "retry_and_terminate"])
 async def test_silence_at_the_start_refuses_the_session(bench: Open, handling: str) -> None:
     it = await bench(failure_handling=handling)
-    it.ocs.script = [silence] if handling == "terminate" else [silence, silence]
+    it.ocs.script = [silence]
     assert (await it.create()).cause.value == CauseValue.REQUEST_REJECTED
     await it.assert_empty()
     assert [kind for kind, _ in it.ocs.told()][-1] == "termination"     # it may have opened the session all the same

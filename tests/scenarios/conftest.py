@@ -60,6 +60,7 @@ GAUGES = {
     "sgw": ("ues", "pdn_connections", "bearers"),
     "pgw": ("sessions",),
     "pcrf": ("sessions",),
+    "ocs": ("sessions",),
     "enb": ("connected_ues", "bearers"),
 }
 
@@ -191,6 +192,9 @@ class World:
                     holds |= {"S5/S8 request": node.s5.machine.outstanding, "session by Session-Id": len(node._by_gx)}
                     holds |= {"session in the making": len(node._establishing)}
                     holds |= {"Gx request": sum(peer.pending_requests for peer in node.gx.peers()) if node.gx is not None else 0}
+                    if node.gy is not None:
+                        holds |= {"Gy session": len(node.gy.sessions)}
+                        holds |= {"Gy request": sum(peer.pending_requests for peer in node.gy.node.peers())}
                 case "pcrf":
                     holds |= {"address": len(node.sessions._by_address)}
                 case "enb":

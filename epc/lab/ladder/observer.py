@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from epc.lab.ladder.credit import services_told
 from epc.lab.ladder.event import LadderEvent, Rung, TunnelSighting
 from epc.lab.ladder.fields import message_name, spaced, tree_of
 from epc.lab.ladder.lifelines import Lifelines, NodePlace
@@ -20,7 +21,7 @@ from epc.wire.errors import WireError
 # who talks to whom on each reference point, to name the far end before its address was ever seen as a source
 _ENDS = {
     "S1-MME": ("enb", "mme"), "S11": ("mme", "sgw"), "S5/S8": ("sgw", "pgw"), "S6a": ("mme", "hss"), "Gx": ("pgw", "pcrf"), "S1-U": ("enb", "sgw"),
-    "Sxa": ("sgw", "sgwu"), "Sxb": ("pgw", "pgwu"),
+    "Sxa": ("sgw", "sgwu"), "Sxb": ("pgw", "pgwu"), "Gy": ("pgw", "ocs"),
 }
 
 # F-TEID interface types (TS 29.274 clause 8.22)
@@ -32,7 +33,7 @@ _FOLDING_DEPTH = 16     # how far back a user packet looks for its like
 _DIAMETER_ACRONYMS = {
     "CapabilitiesExchange": "CE", "DeviceWatchdog": "DW", "DisconnectPeer": "DP", "AuthenticationInformation": "AI", "UpdateLocation": "UL",
     "CancelLocation": "CL", "InsertSubscriberData": "ID", "DeleteSubscriberData": "DS", "PurgeUE": "PU", "Notify": "NO", "CreditControl": "CC",
-    "ReAuth": "RA",
+    "ReAuth": "RA", "AbortSession": "AS",
 }
 
 
@@ -212,6 +213,7 @@ class LadderObserver:
         request_type = getattr(message, "cc_request_type", None)
         if request_type is not None:
             detail = f"{getattr(request_type, 'name', request_type)} {detail}".replace("_REQUEST", "").lower().strip()
+        detail = " ".join([*filter(None, [detail]), *services_told(message)])
         self._add(packet, name=spaced(class_name) + (f" ({acronym})" if acronym else ""), classes=(class_name,), rung=self._rung(packet),
                   detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets)
 

@@ -48,6 +48,8 @@ _BY_NAME_AND_INTERFACE = {
     ("CreateSessionResponse", "S5/S8"): 7,
     ("CreditControlRequest", "Gx"): 7,
     ("CreditControlAnswer", "Gx"): 7,
+    ("CreditControlRequest", "Gy"): 7,
+    ("CreditControlAnswer", "Gy"): 7,
 }
 
 

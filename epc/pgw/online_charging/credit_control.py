@@ -161,16 +161,18 @@ async def _ask(gy: GyClient, session: PdnSession, unanswered: Unanswered) -> Ans
     online, request = session.gy, unanswered.request
     assert online is not None
     may_move = request.cc_request_type == CcRequestType.INITIAL_REQUEST or online.failover == CcSessionFailover.FAILOVER_SUPPORTED
+    elsewhere = replace(request, destination_host=None)
     try:
         answer = await gy.ask(request, unanswered.attempts)
-        if answer.result not in _NOT_DELIVERED or not may_move:
+        if answer.result not in _NOT_DELIVERED or not may_move or not gy.node.has_another_way(elsewhere, unanswered.attempts):
             return answer
     except _NO_ANSWER as error:
-        if not may_move or (isinstance(error, TimerExpired) and online.failure_handling == _TERMINATE):
+        is_over = isinstance(error, TimerExpired) and online.failure_handling == _TERMINATE
+        if is_over or not may_move or not gy.node.has_another_way(elsewhere, unanswered.attempts):
             raise
         if isinstance(error, TimerExpired) and gy.pgw.is_established(session):
             _let_pass(gy, session)                     # state PendingU, Tx expired: the service is granted while another one is asked
-    return await gy.ask(replace(request, destination_host=None), unanswered.attempts)
+    return await gy.ask(elsewhere, unanswered.attempts)
 
 
 async def _deliver(gy: GyClient, online: OnlineSession, unanswered: Unanswered) -> Answer | None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _DROP = 10_000
 _HOLD = 11_000
 _REDIRECT = 13_000
+_REDIRECT_DOWNLINK = 20_000     # and n * 1000, and the bearer's own FAR
+_BEARERS = 1000
 FIRST_FILTER_PDR = 40_000
 
 
@@ -39,8 +41,8 @@ def charged(session: OnlineSession, rule: PccRule, pdrs: tuple[Pdr, ...], first_
     return (*_allowed(service, pdrs, session.allowances, first_id), *[replace(pdr, far_id=_elsewhere(service, pdr)) for pdr in pdrs])
 
 
-def charging_fars(session: OnlineSession, pdrs: Iterable[Pdr], network_instance: str) -> list[Far]:
-    """The FARs that ``pdrs`` name beyond those of the bearers."""
+def charging_fars(session: OnlineSession, pdrs: Iterable[Pdr], bearers: Iterable[Far], network_instance: str) -> list[Far]:
+    """The FARs that ``pdrs`` name beyond those of the ``bearers``."""
     named = {pdr.far_id for pdr in pdrs}
     fars = [Far(id=_DROP, apply_action=ApplyAction.DROP)] if _DROP in named else []
     for service in session.services.values():
@@ -51,6 +53,8 @@ def charging_fars(session: OnlineSession, pdrs: Iterable[Pdr], network_instance:
         if _REDIRECT + service.number in named and service.restriction is not None:
             fars.append(Far(id=_REDIRECT + service.number, apply_action=ApplyAction.FORWARD, destination_interface=Interface.CORE,
                             network_instance=network_instance, redirect_url=redirect_url(service.restriction)))
+            fars += [replace(bearer, id=far_id, redirect_url=redirect_url(service.restriction)) for bearer in bearers
+                     if (far_id := _redirect_downlink(service, bearer.id)) in named]
     return fars
 
 
@@ -71,8 +75,14 @@ def _opposite(interface: Interface) -> Interface:
 def _elsewhere(service: Service, pdr: Pdr) -> int:
     """Where packets go that no filter lets pass."""
     restriction = service.restriction
-    is_redirected = restriction is not None and restriction.final_unit_action == FinalUnitAction.REDIRECT and redirect_url(restriction) is not None
-    return _REDIRECT + service.number if is_redirected and pdr.source_interface is Interface.ACCESS else _DROP
+    if restriction is None or restriction.final_unit_action != FinalUnitAction.REDIRECT or redirect_url(restriction) is None:
+        return _DROP
+    return _REDIRECT + service.number if pdr.source_interface is Interface.ACCESS else _redirect_downlink(service, pdr.far_id)
+
+
+def _redirect_downlink(service: Service, far_id: int) -> int:
+    """What is answered in the web server's stead goes the bearer's way to the UE, like what comes from the portal; the rest goes nowhere."""
+    return _REDIRECT_DOWNLINK + service.number * _BEARERS + far_id
 
 
 def _allowed(service: Service, pdrs: tuple[Pdr, ...], allowances: Allowances, first_id: int) -> list[Pdr]:

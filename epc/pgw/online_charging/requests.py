@@ -67,7 +67,7 @@ def termination_request(pgw: Pgw, session: PdnSession, online: OnlineSession, ca
     services = []
     for service in online.services.values():
         used = usage.get(service.urr_id, Usage())
-        if service.owes_report or used != service.told:
+        if service.owes_report or _unreported(service, used) != (0, 0):
             services.append(_reporting(service, used, ReportingReason.FINAL, wants_units=False))
         service.reason, service.wants_units = None, False
     return replace(
@@ -81,17 +81,21 @@ def _asking(service: Service) -> MultipleServicesCreditControl:
 
 def _reporting(service: Service, used: Usage, reason: ReportingReason | None, *, wants_units: bool) -> MultipleServicesCreditControl:
     """``used`` is all of it since the session began, of which the part goes into the report that is in no report yet."""
-    told, service.told = service.told, used
-    octets, seconds = used.octets - told.octets, int(used.duration_s) - int(told.duration_s)
+    octets, seconds = _unreported(service, used)
     says_something = service.owes_report or octets or seconds
-    service.owes_report = False
-    is_timed = service.quota is not None and service.quota.seconds is not None
+    told, service.told, service.owes_report = service.told, used, False
     unit = UsedServiceUnit(
-        tgpp_reporting_reason=reason, cc_time=seconds if is_timed else None, cc_total_octets=octets,
+        tgpp_reporting_reason=reason, cc_time=seconds if service.is_timed else None, cc_total_octets=octets,
         cc_input_octets=used.uplink_octets - told.uplink_octets, cc_output_octets=used.downlink_octets - told.downlink_octets)
     return MultipleServicesCreditControl(
         requested_service_unit=RequestedServiceUnit() if wants_units else None, used_service_unit=(unit,) if says_something else (),
         rating_group=service.key.rating_group, service_identifier=_service_identifier(service))
+
+
+def _unreported(service: Service, used: Usage) -> tuple[int, int]:
+    """Octets and seconds; seconds only count where time is sold. Whole ones are told: the rest goes with the next report."""
+    told = service.told
+    return used.octets - told.octets, int(used.duration_s) - int(told.duration_s) if service.is_timed else 0
 
 
 def _service_identifier(service: Service) -> tuple[int, ...]:

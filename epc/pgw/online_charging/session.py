@@ -63,6 +63,7 @@ class Service:
     reason: ReportingReason | None = None       # a report is due
     wants_units: bool = True                    # with it, or with the first request
     is_asked: bool = False                      # the request under way asks for units
+    is_timed: bool = False                      # the last quota was one of time
     owes_report: bool = False                   # it had units since the last report
     told: Usage = NOTHING                       # put into requests so far, answered or not
     settled: Usage = NOTHING                    # what the OCS has confirmed
@@ -235,6 +236,8 @@ class OnlineSession:
         """Packets pass, as far as the quota goes; without one they are counted only."""
         self.withdraw(service, stage)
         service.quota, service.owes_report = quota, True
+        if quota is not None:
+            service.is_timed = quota.seconds is not None
         service.urr = Urr(id=service.urr_id) if quota is None else quota.rule(service.urr_id, self.used(service))
         self.granted.add(service.urr_id)
 
