@@ -89,12 +89,12 @@ def admin_of(node: str, directory: Path) -> str | None:
     return None
 
 
-def call(url: str, body: bytes | None = None) -> tuple[int, Any]:
-    """GET, or POST ``body``: the HTTP status and the answer; status 0 when nobody answers there."""
+def call(url: str, body: bytes | None = None, *, method: str = "") -> tuple[int, Any]:
+    """GET, POST ``body``, or ``method``: the HTTP status and the answer; status 0 when nobody answers there."""
     parts = urlsplit(url)
     connection = HTTPConnection(parts.netloc, timeout=ANSWER_WITHIN_S)
     try:
-        connection.request("GET" if body is None else "POST", parts.path, body)
+        connection.request(method or ("GET" if body is None else "POST"), f"{parts.path}{'?' if parts.query else ''}{parts.query}", body)
         answer = connection.getresponse()
         text = answer.read()
     except OSError as error:

@@ -34,6 +34,7 @@ class ScriptedPgw:
         self.host = host
         self.realm = realm
         self.pushed: list[gx.ReAuthRequest] = []
+        self.was_pushed = asyncio.Event()
         self.result: Callable[[gx.ReAuthRequest], dict[str, Any]] = lambda request: {"result_code": ResultCode.DIAMETER_SUCCESS}
         self.serve: Callable[[gx.ReAuthRequest], Message | Awaitable[Message]] = self._answer
         self.node = DiameterNode(
@@ -48,6 +49,7 @@ class ScriptedPgw:
         request = packet.message
         assert isinstance(request, gx.ReAuthRequest)
         self.pushed.append(request)
+        self.was_pushed.set()
         return self.serve(request)
 
     def _answer(self, request: gx.ReAuthRequest) -> Message:
