@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import datetime
-import zoneinfo
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from epc.node.config import Digits, Octets, PlmnDigits, Seconds, Section, TimeZoneName
+from epc.node.config import Digits, Octets, PlmnDigits, Seconds, Section, TimeZoneName, zone_named
 
 TimeOfDay = Annotated[Digits, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")]
 
@@ -46,7 +45,7 @@ class OfflineCharging(Section):
 
     @property
     def zone(self) -> datetime.tzinfo:
-        return datetime.UTC if self.time_zone == "UTC" else zoneinfo.ZoneInfo(self.time_zone)
+        return zone_named(self.time_zone)
 
     def directory_in(self, state_directory: Path | None) -> Path:
         """Raises ``ValueError`` when there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ipaddress
 import re
 import zoneinfo
@@ -60,6 +61,11 @@ def _time_zone(name: str) -> str:
         if name != "UTC":
             raise ValueError(f"this host knows no time zone {name}") from None
     return name
+
+
+def zone_named(name: str) -> datetime.tzinfo:
+    """The time zone that a :data:`TimeZoneName` means; UTC needs no database of zones."""
+    return datetime.UTC if name == "UTC" else zoneinfo.ZoneInfo(name)
 
 
 _VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?")

@@ -116,8 +116,11 @@ class Meter(Protocol):
     def urrs(self) -> Iterable[Urr]:
         """The URRs as they are to stand. One that is there already is left alone unless it differs."""
 
-    def urr_ids_of(self, rule: PccRule) -> Iterable[int]:
-        """Those of them that measure the packets of ``rule``; the remainder, which no PCC rule covers, comes as a rule as well."""
+    def urr_ids_of(self, rule: PccRule, bearer: Bearer) -> Iterable[int]:
+        """Those of them that measure the packets of ``rule`` on ``bearer``, which carries it, or will when it has been set up.
+
+        The remainder, which no PCC rule covers, comes as a rule as well.
+        """
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

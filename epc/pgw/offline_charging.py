@@ -38,8 +38,9 @@ _CAUSES = {
 class OfflineMeter:
     """Measures one PDN connection for its records (see :class:`epc.pgw.context.Meter`). What was measured once stays measured to the end."""
 
-    def __init__(self, session: PdnSession, limit_octets: int | None, *, is_dynamic: bool) -> None:
+    def __init__(self, session: PdnSession, limit_octets: int | None, *, rating_group: int, is_dynamic: bool) -> None:
         self.session = session
+        self._rating_group = rating_group               # of rules without one
         self.is_dynamic = is_dynamic                    # the address was the PGW's to choose
         self.bearers: dict[Bearer, ChargedBearer] = {}
         self._limit_octets = limit_octets
@@ -47,20 +48,27 @@ class OfflineMeter:
         self._read: dict[int, Volume] = {}
 
     def urrs(self) -> Iterator[Urr]:
-        for bearer in self.session.bearers.values():
+        for bearer in self._measured():
             yield Urr(id=limit_of(bearer), volume_threshold_octets=self._limit_octets)
-        for rule in (self.session.remainder, *self.session.enforced_rules()):
-            self._key(rule)
+        for rule in (self.session.remainder, *self.session.rules.values()):
+            for carrier in (rule.bearer, rule.moving_to):
+                if carrier is not None:
+                    self._key(rule, carrier)
         for urr_id in self._keys.values():
             yield Urr(id=urr_id)
 
-    def urr_ids_of(self, rule: PccRule) -> tuple[int, ...]:
-        return () if rule.bearer is None else (limit_of(rule.bearer), self._key(rule))
+    def _measured(self) -> list[Bearer]:
+        """Also what the UE sends on a bearer that is still being set up."""
+        coming = [rule.moving_to for rule in self.session.rules.values() if rule.moving_to is not None]
+        return list(dict.fromkeys([*self.session.bearers.values(), *coming]))
 
-    def _key(self, rule: PccRule) -> int:
-        assert rule.bearer is not None
-        key = ServiceKey(rule.definition.rating_group or 0, rule.definition.service_identifier)
-        return self._keys.setdefault((rule.bearer, key), _FIRST_KEY + len(self._keys))
+    def urr_ids_of(self, rule: PccRule, bearer: Bearer) -> tuple[int, ...]:
+        return limit_of(bearer), self._key(rule, bearer)
+
+    def _key(self, rule: PccRule, bearer: Bearer) -> int:
+        group = rule.definition.rating_group
+        key = ServiceKey(self._rating_group if group is None else group, rule.definition.service_identifier)
+        return self._keys.setdefault((bearer, key), _FIRST_KEY + len(self._keys))
 
     def since_last(self, bearer: Bearer, usage: Mapping[int, Usage]) -> Iterator[tuple[ServiceKey, Volume]]:
         """What the bearer carried on top of what was asked for before."""
@@ -93,7 +101,9 @@ class PgwCharging:
 
     def prepare(self, session: PdnSession, request: CreateSessionRequest) -> None:
         """Before the session's rules go into the forwarder."""
-        session.meters.append(OfflineMeter(session, self._config.partial.octets, is_dynamic=is_dynamic(request.paa)))
+        gy = self.pgw.config.gy
+        session.meters.append(OfflineMeter(
+            session, self._config.partial.octets, rating_group=0 if gy is None else gy.rating_group, is_dynamic=is_dynamic(request.paa)))
 
     def connected(self, session: PdnSession) -> None:
         """The session stands."""

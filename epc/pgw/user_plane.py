@@ -55,9 +55,9 @@ def session_rules(session: PdnSession) -> Session:
     return Session(id=session.session_id, pdrs=tuple(pdrs), fars=tuple(fars), qers=tuple(qers), urrs=tuple(urrs))
 
 
-def urr_ids_of(session: PdnSession, rule: PccRule) -> tuple[int, ...]:
-    """Everything that measures the rule's packets."""
-    return (_EVERYTHING.id, *[urr_id for meter in session.meters for urr_id in meter.urr_ids_of(rule)])
+def urr_ids_of(session: PdnSession, rule: PccRule, bearer: Bearer) -> tuple[int, ...]:
+    """Everything that measures the rule's packets on the bearer."""
+    return (_EVERYTHING.id, *[urr_id for meter in session.meters for urr_id in meter.urr_ids_of(rule, bearer)])
 
 
 def change(former: Session, session: PdnSession, granted: Collection[int] = ()) -> SessionChange:
@@ -110,7 +110,7 @@ def _pdrs(session: PdnSession, rule: PccRule, bearer: Bearer) -> Iterator[Pdr]:
     application = definition.tdf_application_identifier
     application_id = None if application is None else application.decode(errors="replace")
     qer_ids = (() if is_gbr(bearer.qos.qci) else (0,)) + ((number,) if number else ())
-    urr_ids = urr_ids_of(session, rule)
+    urr_ids = urr_ids_of(session, rule, bearer)
     # an application that no packet filter can tell is not known to the UE: what it sends comes on the default bearer
     uplink = session.default_bearer if application is not None and not definition.flow_information else bearer
     uplink_filters, downlink_filters = _filters(rule, FlowDirection.UPLINK), _filters(rule, FlowDirection.DOWNLINK)

@@ -26,7 +26,7 @@ from epc.wire.diameter.gy import CreditControlRequest
 from epc.wire.diameter.policy import ChargingRuleDefinition, FlowStatus, ReportingLevel
 
 if TYPE_CHECKING:
-    from epc.pgw.context import PccRule
+    from epc.pgw.context import Bearer, PccRule
 
 FIRST_URR = 1000        # the n-th charging key of a session is measured by URR 1000 + n
 
@@ -168,7 +168,7 @@ class OnlineSession:
         """One for each charging key that has ever been counted; see :class:`epc.pgw.context.Meter`."""
         return [service.urr for service in self.services.values()]
 
-    def urr_ids_of(self, rule: PccRule) -> Iterable[int]:
+    def urr_ids_of(self, rule: PccRule, bearer: Bearer) -> Iterable[int]:
         service = self.service_of(rule)
         return (service.urr_id,) if service is not None and service.stage in (Stage.GRANTED, Stage.UNCONTROLLED) else ()
 
