@@ -49,7 +49,7 @@ async def _serve(kind: str, config: NodeConfig) -> int:
         loop.add_signal_handler(signum, stopped.set)
     config = await resolve_hosts(config)
     capture = PcapngCapture(config.capture) if config.capture else None
-    transport = SocketTransport(config.name, tap=capture, sctp=config.sctp.settings())
+    transport = SocketTransport(config.name, tap=capture, sctp=config.sctp.settings(), impairments=config.link_impairments())
     node = node_class(kind)(config, transport)
     try:
         await serve(node, stopped)

@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
 
     def transport_for(entry: NodeEntry, tap: Tap) -> Transport:
         if kind == "memory":
-            return memory.transport(entry.name, tap=tap)
-        return SocketTransport(entry.name, tap=tap, sctp=entry.config.sctp.settings())
+            return memory.transport(entry.name, tap=tap, impairments=entry.config.link_impairments())
+        return SocketTransport(entry.name, tap=tap, sctp=entry.config.sctp.settings(), impairments=entry.config.link_impairments())
 
     async def everything() -> Lab:
         return await run_scenario(chosen, transport_for, trace=out / "trace.pcapng", on_event=screen.event, say=screen.say, topology=topology)

@@ -35,6 +35,8 @@ async def open_forwarder(
         try:
             if not isinstance(transport, SocketTransport):
                 raise BpfUnavailable(0, "the nodes are joined in memory")
+            if transport.impairments.rules:
+                raise BpfUnavailable(0, "links of this node are impaired, which the kernel would know nothing of")
             fast = await BpfForwarder.open(
                 transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid, hook=hook,
             )

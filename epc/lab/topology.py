@@ -19,17 +19,14 @@ from typing import Any
 import yaml
 
 from epc.lab.kinds import KINDS, config_model
-from epc.node import ConfigError, NodeConfig, parse_config
+from epc.lab.links import with_links
+from epc.lab.node_entry import NodeEntry
+from epc.node import ConfigError, parse_config
 from epc.node.config_file import read_yaml
 
+KEYS = ("name", "operators", "nodes", "links")
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeEntry:
-    name: str
-    kind: str
-    operator: str = ""          # a name of the topology's operators
-    config: NodeConfig
-    data: dict[str, Any]        # the configuration as it was written, for the process that will run the node
+__all__ = ["NodeEntry", "Topology", "load_topology"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +43,7 @@ def load_topology(path: Path) -> Topology:
     """Raises :class:`ConfigError` that names file, line and key of everything that is wrong."""
     data, root = read_yaml(path)
     problems = [
-        f"{path}:{_line_of(root, key)}: {key}: unknown key; allowed here: name, operators, nodes"
-        for key in data if key not in ("name", "operators", "nodes")]
+        f"{path}:{_line_of(root, key)}: {key}: unknown key; allowed here: {', '.join(KEYS)}" for key in data if key not in KEYS]
     operators = data.get("operators") or {}
     if not isinstance(operators, dict) or not all(isinstance(title, str) for title in operators.values()):
         raise ConfigError([*problems, f"{path}:{_line_of(root, 'operators')}: operators: a mapping of names to titles is needed"])
@@ -56,7 +52,8 @@ def load_topology(path: Path) -> Topology:
         raise ConfigError([*problems, f"{path}:{_line_of(root, 'nodes')}: nodes: a mapping of node names to configurations is needed"])
     if not _may_bind_every_port():
         nodes = _with_ports_for_everybody(nodes)
-    composed = {key.value: value for key, value in root.value}.get("nodes", root)
+    parts = {key.value: value for key, value in root.value}
+    composed = parts.get("nodes", root)
     entries = []
     for name, value in nodes.items():
         line, where = next(
@@ -79,6 +76,8 @@ def load_topology(path: Path) -> Topology:
                 entries.append(NodeEntry(name=str(name), kind=value["kind"], operator=operator, config=config, data=full))
     if problems:
         raise ConfigError(problems)
+    if "links" in data:
+        entries = with_links(entries, data["links"], source=str(path), root=parts["links"])
     order = list(KINDS)
     entries.sort(key=lambda entry: order.index(entry.kind))
     return Topology(name=str(data.get("name", path.stem)), operators={str(key): value for key, value in operators.items()}, nodes=tuple(entries))

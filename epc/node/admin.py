@@ -13,9 +13,12 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from pydantic import ValidationError
 
+from epc.node.config import ImpairmentConfig
 from epc.node.node import Command, Node
-from epc.node.state import configured_timers
+from epc.node.state import configured_timers, describe_impairments
+from epc.transport.impairment import same_packets
 from epc.transport.interface import Address
 
 
@@ -79,11 +82,37 @@ class AdminServer:
             "procedures": lambda: node.runner.running,
             "associations": lambda: list(map(asdict, node.associated_peers())),
             "timers": lambda: configured_timers(node.config),
+            "impairments": lambda: describe_impairments(node.transport.impairments),
             **node.views(),
         }
 
+    def _all_commands(self) -> dict[str, Command]:
+        return {"impair": self._impair, "repair": self._repair, **self._node.commands()}
+
+    async def _impair(
+        self, peer: str = "", interface: str = "", delay_ms: str = "0", jitter_ms: str = "0", loss: str = "0", duplicate: str = "0",
+        reorder: str = "0", incoming: str = "no",
+    ) -> object:
+        """From now on packets to ``peer`` (an address; any) on ``interface`` (any) meet such a link; goes before what was there."""
+        asked: dict[str, object] = {
+            "delay_ms": delay_ms, "jitter_ms": jitter_ms, "loss": loss, "duplicate": duplicate, "reorder": reorder, "incoming": incoming}
+        try:
+            config = ImpairmentConfig.model_validate({**asked, "peers": [peer] if peer else [], "interface": interface or None})
+        except ValidationError as error:
+            detail = error.errors()[0]
+            raise ValueError(f"{detail['loc'][0]}: {detail['msg'].removeprefix('Value error, ')}, not {detail['input']!r}") from None
+        impairments = self._node.transport.impairments
+        new = config.impairment
+        impairments.replace((new, *(each for each in impairments.rules if not same_packets(each, new))))
+        return describe_impairments(impairments)
+
+    async def _repair(self) -> object:
+        """Every link of this node is good again."""
+        self._node.transport.impairments.replace(())
+        return []
+
     async def _views(self, _: web.Request) -> web.Response:
-        commands = {name: _usage(command) for name, command in sorted(self._node.commands().items())}
+        commands = {name: _usage(command) for name, command in sorted(self._all_commands().items())}
         return _json({"views": sorted(self._all_views()), "commands": commands})
 
     async def _view(self, request: web.Request) -> web.Response:
@@ -94,7 +123,7 @@ class AdminServer:
         return _json(view())
 
     async def _command(self, request: web.Request) -> web.Response:
-        commands = self._node.commands()
+        commands = self._all_commands()
         command = commands.get(request.match_info["command"])
         if command is None:
             return _json({"error": f"no command {request.match_info['command']!r}", "commands": sorted(commands)}, 404)

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 
+from epc.transport.impairment import Impairment, Impairments, Link
 from epc.transport.interface import Address
 from epc.transport.sctp.settings import PROFILES, Engine, SctpSettings, Wire
 
@@ -135,6 +136,54 @@ class SctpConfig(Section):
             listen_wires=None if self.wire == "both" else (Wire(self.wire),), udp_port=self.udp_port)
 
 
+def _share(value: object) -> object:
+    """A share of packets as people write it: 1%, or 0.01."""
+    if isinstance(value, str) and value.strip().endswith("%"):
+        try:
+            return float(value.strip()[:-1]) / 100
+        except ValueError:
+            return value
+    return value
+
+
+def _address(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+IpAddress = Annotated[str, AfterValidator(_address)]
+Milliseconds = Annotated[float, Field(ge=0, le=60_000)]
+
+
+class LinkQuality(Section):
+    """What goes wrong on a link. Shares are percentages ("1%") or fractions (0.01)."""
+
+    delay_ms: Milliseconds = 0
+    jitter_ms: Milliseconds = Field(default=0, description="added to the delay, evenly distributed between 0 and this")
+    loss: Share = Field(default=0.0, description="share of packets lost; TCP connections are delayed by a retransmission instead")
+    duplicate: Share = Field(default=0.0, description="share of datagrams that arrive twice")
+    reorder: Share = Field(default=0.0, description="share of datagrams held back for reorder_delay_ms, so that later ones overtake them")
+    reorder_delay_ms: Milliseconds = 5
+
+    @property
+    def link(self) -> Link:
+        return Link(
+            delay_s=self.delay_ms / 1000, jitter_s=self.jitter_ms / 1000, loss=self.loss, duplication=self.duplicate, reordering=self.reorder,
+            reordering_delay_s=self.reorder_delay_ms / 1000)
+
+
+class ImpairmentConfig(LinkQuality):
+    """Packets that this node sends to certain peers meet a bad link. Of several entries the first that fits counts."""
+
+    peers: tuple[IpAddress, ...] = Field(default=(), description="addresses of the other end; default: any")
+    interface: str | None = Field(default=None, description="reference point, as captures name it: S1-MME, S1-U, S11, S5/S8, ...; default: any")
+    incoming: bool = Field(default=False, description="UDP packets that come in, for peers that are no nodes of ours")
+
+    @property
+    def impairment(self) -> Impairment:
+        return Impairment(link=self.link, peers=frozenset(self.peers), interface=self.interface, incoming=self.incoming)
+
+
 class NodeConfig(Section):
     """What every node's file may contain."""
 
@@ -145,3 +194,8 @@ class NodeConfig(Section):
     sctp: SctpConfig = SctpConfig()
     capture: Path | None = Field(default=None, description="write every packet of this node to this pcapng file")
     state_directory: Path | None = Field(default=None, description="where restart counters and databases live; default: nowhere, forgotten at exit")
+    impairments: tuple[ImpairmentConfig, ...] = Field(default=(), description="bad links on purpose; `links` of a topology file are spread to here")
+
+    def link_impairments(self) -> Impairments:
+        """For the transport."""
+        return Impairments(self.name, [each.impairment for each in self.impairments])

@@ -158,7 +158,7 @@ def _fields_at(model: type[BaseModel], keys: Sequence[int | str]) -> list[str]:
         if field is None:
             return []
         at, free_name = _model_in(field.annotation), _is_mapping(field.annotation)
-    return [] if free_name else sorted(getattr(at, "model_fields", {}))
+    return [] if free_name else sorted(field.alias or name for name, field in getattr(at, "model_fields", {}).items())
 
 
 def _is_mapping(annotation: Any) -> bool:

@@ -13,6 +13,7 @@ from epc.node.diameter import DiameterPatience
 from epc.node.metrics import NodeMetrics
 from epc.transport.diameter import DiameterNode
 from epc.transport.gtpc import GtpcEndpoint
+from epc.transport.impairment import Impairments
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,16 @@ def gtp_paths(interface: str, endpoint: GtpcEndpoint) -> Iterator[AssociatedPeer
     for path in endpoint.machine.describe_paths():
         host, is_up = str(path["peer"]), bool(path["up"])
         yield AssociatedPeer(interface=interface, peer=host, address=host, state="up" if is_up else "down", is_up=is_up)
+
+
+def describe_impairments(impairments: Impairments) -> list[dict[str, object]]:
+    """The bad links of a node, in words of its configuration."""
+    return [
+        {
+            "peers": sorted(each.peers), "interface": each.interface or "any", "incoming": each.incoming, "delay_ms": 1000 * each.link.delay_s,
+            "jitter_ms": 1000 * each.link.jitter_s, "loss": f"{100 * each.link.loss:g}%", "duplicate": f"{100 * each.link.duplication:g}%",
+            "reorder": f"{100 * each.link.reordering:g}%",
+        } for each in impairments.rules]
 
 
 def count_user_plane(metrics: NodeMetrics, forwarder: UserPlane) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from epc.transport.impairment import Impairments
+
 
 class Address(NamedTuple):
     """An IP address as text (IPv4 or IPv6) and a port."""
@@ -121,6 +123,10 @@ class Transport(Protocol):
 
     node: str
     tap: Tap | None
+
+    @property
+    def impairments(self) -> Impairments:
+        """What goes wrong with packets of this node, by configuration or by ``epclab ctl NODE impair``."""
 
     async def open_udp(self, local: Address, receive: Callable[[bytes, Address], None], *, interface: str) -> DatagramPort: ...
 

@@ -19,26 +19,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from epc.transport.impairment import Impairments, Link, Way
 from epc.transport.interface import Address, Association, ByteStream, Carrier, DatagramPort, Direction, Listener, Tap, TappedPacket
 from epc.transport.sctp.association import BaseAssociation
 from epc.transport.tapping import UNSPECIFIED, TapPoint
 from epc.transport.tcp import BaseByteStream
 
 FIRST_EPHEMERAL_PORT = 49152
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """How packets travel in one direction between two nodes."""
-
-    delay_s: float = 0.001
-    jitter_s: float = 0.0                   # added to the delay, evenly distributed
-    loss: float = 0.0                       # share of packets lost, 0 to 1
-    duplication: float = 0.0                # share of datagrams that arrive twice
-    reordering: float = 0.0                 # share of datagrams held back so that later ones overtake them
-    reordering_delay_s: float = 0.005
-    retransmission_s: float = 0.2           # what one loss costs a reliable carrier
-    max_retransmissions: int = 6            # losses in a row after which a reliable carrier gives its peer up
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,12 +67,17 @@ class MemoryNetwork:
         self._next_port: dict[str, int] = {}
         self._hosts = 0
 
-    def transport(self, node: str, tap: Tap | None = None, *, host: str | None = None) -> MemoryTransport:
-        """``host`` is the address used where the node names none; by default each transport gets one of its own."""
+    def transport(
+        self, node: str, tap: Tap | None = None, *, host: str | None = None, impairments: Impairments | None = None,
+    ) -> MemoryTransport:
+        """``impairments`` go before the links of this network.
+
+        ``host`` is the address used where the node names none; by default each transport gets one of its own.
+        """
         if host is None:
             self._hosts += 1
             host = f"10.255.{self._hosts >> 8}.{self._hosts & 255}"
-        return MemoryTransport(self, node, tap, host)
+        return MemoryTransport(self, node, tap, host, impairments)
 
     # What goes wrong
 
@@ -195,21 +187,13 @@ class MemoryNetwork:
                 extra_s += rule.delay_s
         return extra_s
 
-    def travel_s(self, a: str, b: str) -> float:
-        link = self.link(a, b)
-        return link.delay_s + (self.chance(a, b).random() * link.jitter_s if link.jitter_s else 0.0)
-
-    def reliable_travel_s(self, a: str, b: str) -> float | None:
-        """Delay with the retransmissions that losses cost; None when the peer is given up."""
-        link = self.link(a, b)
-        delay_s = self.travel_s(a, b)
-        if link.loss:
-            for _ in range(link.max_retransmissions + 1):
-                if self.chance(a, b).random() >= link.loss:
-                    return delay_s
-                delay_s += link.retransmission_s
-            return None
-        return delay_s
+    def way(self, sender: MemoryTransport, b: str, interface: str, host: str) -> Way:
+        """How packets get from a node to node ``b`` at ``host``: as the sender's impairments have it, else as the link between the two."""
+        if sender.impairments.rules:
+            way = sender.impairments.way_to(interface, host)
+            if way is not None:
+                return way
+        return Way(self.link(sender.node, b), self.chance(sender.node, b))
 
     def carry_datagram(self, port: MemoryPort, data: bytes, to: Address, extra_s: float) -> None:
         loop_now = asyncio.get_running_loop().time()
@@ -219,16 +203,8 @@ class MemoryNetwork:
         a, b = port.node, target.node
         if self.is_cut(a, b):
             return
-        link = self.link(a, b)
-        if link.loss or link.duplication or link.reordering:
-            chance = self.chance(a, b)
-            if chance.random() < link.loss:
-                return
-            if chance.random() < link.reordering:
-                extra_s += link.reordering_delay_s
-            if chance.random() < link.duplication:
-                self.schedule(loop_now + self.travel_s(a, b) + extra_s, self._arrive_datagram, a, port.local, to, data)
-        self.schedule(loop_now + self.travel_s(a, b) + extra_s, self._arrive_datagram, a, port.local, to, data)
+        for delay_s in self.way(port.transport, b, port.interface, to.host).datagram():
+            self.schedule(loop_now + delay_s + extra_s, self._arrive_datagram, a, port.local, to, data)
 
     def _arrive_datagram(self, sender: str, source: Address, to: Address, data: bytes) -> None:
         port = self._bound.get((Carrier.UDP, to))
@@ -270,9 +246,10 @@ class MemoryNetwork:
 class MemoryTransport:
     """One node's access to a :class:`MemoryNetwork`."""
 
-    def __init__(self, network: MemoryNetwork, node: str, tap: Tap | None, host: str) -> None:
+    def __init__(self, network: MemoryNetwork, node: str, tap: Tap | None, host: str, impairments: Impairments | None = None) -> None:
         self.network = network
         self.node = node
+        self.impairments = impairments or Impairments(node)
         self.tap = tap
         self.host = host
         self._opened: dict[MemoryPort | MemoryListener | End, None] = {}
@@ -313,17 +290,19 @@ class MemoryTransport:
             listener = network.listener(carrier, remote)
             if listener is None:
                 for _ in range(2):
-                    await self._leg(self.node, "")
+                    await self._leg(network.way(self, "", interface, remote.host), self.node, "")
                 raise ConnectionRefusedError(errno.ECONNREFUSED, f"{carrier.value} {remote}: {os.strerror(errno.ECONNREFUSED)}")
             # SCTP: INIT, INIT ACK, COOKIE ECHO and its ACK; TCP: SYN, SYN ACK, ACK, after which the first octets travel.
-            for a, b in ((self.node, listener.node), (listener.node, self.node), (self.node, listener.node)):
-                await self._leg(a, b)
+            peer = listener.transport
+            forth, back = network.way(self, peer.node, interface, remote.host), network.way(peer, self.node, listener.interface, mine.host)
+            for way, a, b in ((forth, self.node, peer.node), (back, peer.node, self.node), (forth, self.node, peer.node)):
+                await self._leg(way, a, b)
             if network.listener(carrier, remote) is not listener:
                 raise ConnectionRefusedError(errno.ECONNREFUSED, f"{carrier.value} {remote}: {os.strerror(errno.ECONNREFUSED)}")
             pair = Pair(network, carrier, (self, mine, interface), (listener.transport, remote, listener.interface))
             established = loop.create_future()
             network.schedule(loop.time(), listener.accept, pair.other)
-            network.schedule(loop.time() + network.travel_s(listener.node, self.node), _settle, established)
+            network.schedule(loop.time() + back.travel_s(), _settle, established)
             try:
                 await established
             except asyncio.CancelledError:
@@ -331,10 +310,10 @@ class MemoryTransport:
                 raise
         return pair.one
 
-    async def _leg(self, a: str, b: str) -> None:
+    async def _leg(self, way: Way, a: str, b: str) -> None:
         """One message of a handshake; across a cut it never arrives."""
         loop, network = asyncio.get_running_loop(), self.network
-        delay_s = network.reliable_travel_s(a, b)
+        delay_s = way.reliable()
         arrived = loop.create_future()
         if delay_s is not None and not network.is_cut(a, b):
             network.schedule(loop.time() + delay_s, _settle, arrived)
@@ -362,6 +341,7 @@ class MemoryPort:
     def __init__(self, transport: MemoryTransport, local: Address, receive: Callable[[bytes, Address], None], interface: str) -> None:
         self.transport = transport
         self.node = transport.node
+        self.interface = interface
         self._receive = receive
         self._tap_point = TapPoint(transport, Carrier.UDP, interface)
         self.local = transport.network.bind(Carrier.UDP, local, transport.host, self)
@@ -470,6 +450,11 @@ class Pipe:
         self._start(stream, extra_s)
 
     @property
+    def _way(self) -> Way:
+        sender = self._sender
+        return self._pair.network.way(sender.transport, self._receiver.node, sender.interface, sender.remote.host)
+
+    @property
     def queued(self) -> int:
         return sum(len(queue) for queue in self._queues.values())
 
@@ -483,13 +468,14 @@ class Pipe:
         """Say the end at once; what is under way is forgotten."""
         self._queues.clear()
         network = self._pair.network
-        network.schedule(asyncio.get_running_loop().time() + network.travel_s(self._sender.node, self._receiver.node), self._aborted)
+        network.schedule(asyncio.get_running_loop().time() + self._way.travel_s(), self._aborted)
 
     def _start(self, stream: int, extra_s: float) -> None:
         network = self._pair.network
-        delay_s = network.reliable_travel_s(self._sender.node, self._receiver.node)
+        way = self._way
+        delay_s = way.reliable()
         if delay_s is None:
-            link = network.link(self._sender.node, self._receiver.node)
+            link = way.link
             given_up_after_s = (link.max_retransmissions + 1) * link.retransmission_s
             network.schedule(asyncio.get_running_loop().time() + given_up_after_s, self._pair.give_up)
             return
@@ -527,6 +513,7 @@ class MemoryAssociation(BaseAssociation):
         )
         self.transport = transport
         self.node = transport.node
+        self.interface = interface
         self._pair = pair
         transport.opened(self)
 
@@ -590,6 +577,7 @@ class MemoryByteStream(BaseByteStream):
         super().__init__(asyncio.get_running_loop(), TapPoint(transport, Carrier.TCP, interface), local=local, remote=remote)
         self.transport = transport
         self.node = transport.node
+        self.interface = interface
         self._pair = pair
         transport.opened(self)
 

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections.abc import Callable
 
+from epc.transport.impairment import Impairments
 from epc.transport.interface import Address, Association, ByteStream, Carrier, DatagramPort, Listener, Tap
 from epc.transport.sctp import selection
 from epc.transport.sctp.association import EngineAssociation
@@ -23,8 +24,11 @@ GRACE_S = 1.0
 class SocketTransport:
     """One node's access to the network of the host. Runs under asyncio's loops and uvloop."""
 
-    def __init__(self, node: str, tap: Tap | None = None, *, sctp: SctpSettings | None = None) -> None:
+    def __init__(
+        self, node: str, tap: Tap | None = None, *, sctp: SctpSettings | None = None, impairments: Impairments | None = None,
+    ) -> None:
         self.node = node
+        self.impairments = impairments or Impairments(node)
         self.tap = tap
         self.sctp = sctp or SctpSettings()
         self._listeners: list[Listener | DatagramPort] = []

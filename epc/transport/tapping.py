@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
+from epc.transport.impairment import Impairments
 from epc.transport.interface import Address, Carrier, Direction, Tap, TappedPacket
 
 UNSPECIFIED = ("0.0.0.0", "::", "")
@@ -27,6 +28,9 @@ class Tapped(Protocol):
 
     node: str
     tap: Tap | None
+
+    @property
+    def impairments(self) -> Impairments: ...
 
     def now(self) -> float:
         """Time stamp for tapped packets, in seconds."""

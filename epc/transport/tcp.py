@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable
 from typing import cast
 
@@ -120,6 +121,8 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._unsent: list[bytes] = []
         self._unsent_octets = 0
+        self._late: deque[tuple[float, bytes]] = deque()        # what an impaired link holds back, and until when
+        self._closes_after = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)        # uvloop's is one in all but name
@@ -135,6 +138,7 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self._late.clear()
         self.ended(str(error) if error is not None else "connection closed")
 
     def send(self, data: bytes) -> None:
@@ -153,15 +157,41 @@ class TcpStream(BaseByteStream, asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._unsent and self._transport is not None:
-            self._transport.write(b"".join(self._unsent))
+            self._write(b"".join(self._unsent))
         self._unsent.clear()
         self._unsent_octets = 0
+
+    def _write(self, data: bytes) -> None:
+        """To the kernel; over an impaired link later, in order: what the kernel has it delivers at once."""
+        assert self._transport is not None
+        impairments = self._tap_point.transport.impairments
+        if not impairments.rules and not self._late:
+            self._transport.write(data)
+            return
+        way = impairments.way_to(self._tap_point.interface, self.remote.host)
+        delay_s = 0.0 if way is None else way.reliable()
+        if delay_s is None:
+            self.ended(f"no answer from {self.remote}")
+            self._transport.abort()
+            return
+        when = max(self._loop.time() + delay_s, self._late[-1][0] if self._late else 0.0)
+        self._late.append((when, data))
+        self._loop.call_at(when, self._write_late)
+
+    def _write_late(self) -> None:
+        if self._late and self._transport is not None:
+            self._transport.write(self._late.popleft()[1])
+            if self._closes_after and not self._late:
+                self._transport.close()
 
     def close(self) -> None:
         self._open = False
         if self._transport is not None:
             self._flush()
-            self._transport.close()
+            if self._late:
+                self._closes_after = True
+            else:
+                self._transport.close()
 
     def abort(self) -> None:
         self._open = False

@@ -38,6 +38,7 @@ class UdpPort:
         self._receive = receive
         self._tap_point = tap_point
         self._transport = tap_point.transport
+        self._impairments = tap_point.transport.impairments
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
@@ -53,17 +54,51 @@ class UdpPort:
                     return              # the callback closed the port
                 continue                # an ICMP error of some earlier datagram
             source = Address(sender[0], sender[1])
+            if self._impairments.rules and self._comes_later(data, source):
+                continue
             if self._transport.tap is not None:
                 self._tap_point.received(source, self._local_towards(source), data)
             receive(data, source)
 
     def send(self, data: bytes, to: Address) -> None:
+        if self._impairments.rules:
+            self._send_impaired(data, to)
+        else:
+            self._send(data, to)
+        if self._transport.tap is not None:
+            self._tap_point.sent(self._local_towards(to), to, data)
+
+    def _send(self, data: bytes, to: Address) -> None:
         try:
             self._socket.sendto(data, to)
         except OSError:                 # full buffer, no route, too long: lost, as a datagram may be
             self.unsent_datagrams += 1
-        if self._transport.tap is not None:
-            self._tap_point.sent(self._local_towards(to), to, data)
+
+    def _send_impaired(self, data: bytes, to: Address) -> None:
+        way = self._impairments.way_to(self._tap_point.interface, to.host)
+        if way is None:
+            self._send(data, to)
+            return
+        for delay_s in way.datagram():
+            self._loop.call_later(delay_s, self._send_late, data, to)
+
+    def _send_late(self, data: bytes, to: Address) -> None:
+        if self._socket.fileno() >= 0:
+            self._send(data, to)
+
+    def _comes_later(self, data: bytes, source: Address) -> bool:
+        way = self._impairments.way_from(self._tap_point.interface, source.host)
+        if way is None:
+            return False
+        for delay_s in way.datagram():
+            self._loop.call_later(delay_s, self._arrive_late, data, source)
+        return True
+
+    def _arrive_late(self, data: bytes, source: Address) -> None:
+        if self._socket.fileno() >= 0:
+            if self._transport.tap is not None:
+                self._tap_point.received(source, self._local_towards(source), data)
+            self._receive(data, source)
 
     def _local_towards(self, peer: Address) -> Address:
         """What the tap shows as this end: the true address also where the port is bound to all."""

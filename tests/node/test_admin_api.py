@@ -79,8 +79,12 @@ async def test_health_and_readiness(node: Example, url: str) -> None:
 
 
 async def test_views_and_commands(url: str) -> None:
-    assert await get(f"{url}/state") == (200, {
-        "views": ["associations", "procedures", "things", "timers", "tunnels"], "commands": {"double": ["n=", "[times=2]"]}})
+    status, known = await get(f"{url}/state")
+    assert status == 200
+    assert isinstance(known, dict)
+    assert known["views"] == ["associations", "impairments", "procedures", "things", "timers", "tunnels"]
+    assert sorted(known["commands"]) == ["double", "impair", "repair"]
+    assert known["commands"]["double"] == ["n=", "[times=2]"]
     assert await get(f"{url}/state/things") == (200, [{"a": 1}])
     status, tunnels = await get(f"{url}/state/tunnels")
     assert status == 200
@@ -95,6 +99,34 @@ async def test_a_command_answers_its_result_or_what_was_wrong(url: str, body: by
     async with aiohttp.ClientSession() as session, session.post(f"{url}/command/double", data=body) as answer:
         assert answer.status == status
         assert ("result" if status == 200 else "error") in await answer.json()
+
+
+async def post(url: str, body: bytes) -> tuple[int, dict[str, object]]:
+    async with aiohttp.ClientSession() as session, session.post(url, data=body) as answer:
+        return answer.status, await answer.json()
+
+
+async def test_links_are_impaired_and_repaired_while_the_node_runs(node: Example, url: str) -> None:
+    s11 = {"peers": ["10.0.0.1"], "interface": "S11", "incoming": False, "delay_ms": 40.0, "jitter_ms": 0.0, "loss": "1%", "duplicate": "0%",
+           "reorder": "0%"}
+    asked = b'{"peer": "10.0.0.1", "interface": "S11", "delay_ms": "40", "loss": "1%"}'
+    assert await post(f"{url}/command/impair", asked) == (200, {"result": [s11]})
+    way = node.transport.impairments.way_to("S11", "10.0.0.1")
+    assert way is not None
+    assert (way.link.delay_s, way.link.loss) == (0.04, 0.01)
+    status, answer = await post(f"{url}/command/impair", b'{"delay_ms": "5"}')
+    assert status == 200
+    assert isinstance(answer["result"], list)
+    assert [each["interface"] for each in answer["result"]] == ["any", "S11"], "the newest goes first"
+    await post(f"{url}/command/impair", b'{"delay_ms": "6"}')
+    _, shown = await get(f"{url}/state/impairments")
+    assert isinstance(shown, list)
+    assert [each["delay_ms"] for each in shown] == [6.0, 40.0], "of the same packets the newest only"
+    for body, error in ((b'{"loss": "200%"}', "loss: "), (b'{"peer": "sgw1"}', "peers: "), (b'{"delay_ms": "-1"}', "delay_ms: ")):
+        status, answer = await post(f"{url}/command/impair", body)
+        assert (status, str(answer["error"]).startswith(error)) == (400, True), answer
+    assert await post(f"{url}/command/repair", b"{}") == (200, {"result": []})
+    assert node.transport.impairments.rules == ()
 
 
 async def test_wrong_arguments_are_answered_with_the_right_ones(url: str) -> None:

@@ -238,7 +238,7 @@ def network() -> Build:
         wires = MemoryNetwork(seed=7, link=link or Link(delay_s=0.001))
 
         def transport_for(entry: NodeEntry, tap: Tap) -> Transport:
-            return wires.transport(entry.name, tap=tap)
+            return wires.transport(entry.name, tap=tap, impairments=entry.config.link_impairments())
 
         world: World
         lab = Lab(topology_of(file, changes or {}), transport_for, on_event=lambda event: world.heard(event))

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -25,6 +26,7 @@
 #define RECEIVE_BATCH 16
 #define SEND_BATCH 64
 #define BATCHED_OCTETS 2048
+#define MAX_WAITING 1024
 #define NOWHERE_PORT 9                 /* internal port that nobody binds: usrsctp answers what comes there as out of the blue */
 #define FIRST_INTERNAL_PORT 1024
 #define FIRST_EPHEMERAL_PORT 49152
@@ -39,7 +41,7 @@ struct path {
 };
 
 struct link {
-  int used, fd, kind;
+  int used, fd, kind, diverted;
   uint16_t internal[65536];            /* by external port; 0: not ours */
 };
 
@@ -63,6 +65,53 @@ static unsigned ready_head, ready_tail;
 static shim_counters count;
 
 /* ---- what goes out ---- */
+
+struct waiting {
+  int link;
+  size_t length;
+  struct sockaddr_storage peer;
+  socklen_t peer_length;
+  char octets[BATCHED_OCTETS];         /* no packet is longer: the MTU sees to it */
+};
+
+static struct waiting *waiting;        /* ring of diverted packets, made when first needed */
+static unsigned waiting_head, waiting_tail;
+
+static int divert(const struct path *path, const void *packet, size_t length) {
+  if (!waiting && !(waiting = malloc(MAX_WAITING * sizeof *waiting))) return ENOBUFS;
+  if (length > BATCHED_OCTETS || waiting_tail - waiting_head == MAX_WAITING) { count.send_errors++; return 0; }
+  struct waiting *place = &waiting[waiting_tail++ % MAX_WAITING];
+  place->link = path->link;
+  place->length = length;
+  place->peer = path->peer;
+  place->peer_length = path->peer_length;
+  memcpy(place->octets, packet, length);
+  return 0;
+}
+
+void shim_divert(int link, int on) { links[link].diverted = on; }
+
+int shim_diverted(char *packet, size_t size, int *link, char *peer, size_t peer_size, char *host, size_t host_size) {
+  if (waiting_head == waiting_tail) return 0;
+  const struct waiting *place = &waiting[waiting_head++ % MAX_WAITING];
+  if (size < place->length || peer_size < place->peer_length) return -EMSGSIZE;
+  memcpy(packet, place->octets, place->length);
+  memcpy(peer, &place->peer, place->peer_length);
+  *link = place->link;
+  const void *address = place->peer.ss_family == AF_INET ? (const void *)&((const struct sockaddr_in *)&place->peer)->sin_addr
+                                                         : (const void *)&((const struct sockaddr_in6 *)&place->peer)->sin6_addr;
+  inet_ntop(place->peer.ss_family, address, host, host_size);
+  return (int)place->length;
+}
+
+int shim_transmit(int link, const char *packet, size_t length, const char *peer, size_t peer_length) {
+  struct sockaddr_storage to;
+  if (!links[link].used || peer_length > sizeof to) return -EBADF;
+  memcpy(&to, peer, peer_length);
+  socklen_t exact = to.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+  if (sendto(links[link].fd, packet, length, MSG_DONTWAIT, (struct sockaddr *)&to, exact) < 0) { count.send_errors++; return -errno; }
+  return 0;
+}
 
 static struct mmsghdr out_headers[SEND_BATCH];
 static struct iovec out_vectors[SEND_BATCH];
@@ -90,6 +139,7 @@ static int output(void *address, void *packet, size_t length, uint8_t tos, uint8
   header->crc32c = 0;
   header->crc32c = usrsctp_crc32c(packet, length);
   count.packets_out++;
+  if (links[path->link].diverted) return divert(path, packet, length);
   if (out_count == SEND_BATCH || (out_count && (out_link != path->link || length > BATCHED_OCTETS))) shim_flush();
   if (length > BATCHED_OCTETS) {
     if (sendto(links[path->link].fd, packet, length, MSG_DONTWAIT, (struct sockaddr *)&path->peer, path->peer_length) < 0) count.send_errors++;
@@ -170,6 +220,7 @@ int shim_link_open(int fd, int kind) {
       links[i].used = 1;
       links[i].fd = fd;
       links[i].kind = kind;
+      links[i].diverted = 0;
       return i;
     }
   return -ENFILE;

@@ -1,7 +1,10 @@
 /* usrsctp for one thread and one event loop. This file is read by the C compiler and by cffi alike.
 
    A link is a datagram socket that asyncio owns: UDP (RFC 6951) or raw IP 132. A handle is one SCTP endpoint, listening or associated.
-   Functions that can fail return -errno. */
+   Functions that can fail return -errno.
+
+   A link whose packets are diverted sends nothing by itself: shim_diverted takes the next packet (its length, 0: none waits), with the
+   peer as octets for shim_transmit and as text. */
 
 enum { SHIM_UDP = 0, SHIM_RAW4 = 1, SHIM_RAW6 = 2 };                                     /* link kinds */
 
@@ -43,6 +46,9 @@ typedef struct {
 int shim_init(uint32_t seed);
 int shim_link_open(int fd, int kind);
 void shim_link_close(int link);
+void shim_divert(int link, int on);
+int shim_diverted(char *packet, size_t size, int *link, char *peer, size_t peer_size, char *host, size_t host_size);
+int shim_transmit(int link, const char *packet, size_t length, const char *peer, size_t peer_length);
 int shim_listen(int link, uint16_t port, const shim_profile *profile);
 int shim_connect(int link, const char *host, uint16_t udp_port, uint16_t local_port, uint16_t remote_port, const shim_profile *profile);
 int shim_send(int handle, const void *data, size_t length, uint16_t stream, uint32_t ppid);

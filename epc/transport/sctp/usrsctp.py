@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from epc.transport.impairment import Way
 from epc.transport.interface import Address, Association
 from epc.transport.sctp.association import EngineAssociation
 from epc.transport.sctp.settings import Profile, SctpSettings, Wire
@@ -46,6 +47,8 @@ MAX_RECORDS = 256
 RECEIVE_BUFFER_OCTETS = 1 << 20
 SOCKET_BUFFER_OCTETS = 4 << 20
 EPHEMERAL_UDP_PORT = 0
+PEER_OCTETS = 128               # struct sockaddr_storage
+HOST_OCTETS = 64
 IP_MTU_DISCOVER = 10
 IPV6_MTU_DISCOVER = 23
 PMTUDISC_DONT = 0
@@ -86,8 +89,37 @@ class Link:
         self.udp_port = self.socket.getsockname()[1] if wire is Wire.UDP else 0
         self.users = 0
         self.number = _checked(lib.shim_link_open(self.socket.fileno(), kind))
+        self.is_diverted = False
+        self._is_open = True
         self._stack = stack
+        self._carries: dict[tuple[str, str], TapPoint] = {}
         stack.loop.add_reader(self.socket.fileno(), self._readable)
+
+    def carry(self, tap_point: TapPoint) -> None:
+        """The link serves this node and reference point, whose impairments its packets are subject to from now on."""
+        key = tap_point.transport.node, tap_point.interface
+        if key not in self._carries:
+            self._carries[key] = tap_point
+            tap_point.transport.impairments.watch(self._divert_if_impaired)
+            self._divert_if_impaired()
+
+    def _divert_if_impaired(self) -> None:
+        if self._is_open:
+            impaired = any(point.transport.impairments.rules for point in self._carries.values())
+            if impaired != self.is_diverted:
+                self._stack.flush()
+                self.is_diverted = impaired
+                self._stack.diverted_links += 1 if impaired else -1
+                lib.shim_divert(self.number, impaired)
+
+    def way_to(self, host: str) -> Way | None:
+        """What impairs packets to a peer: the link knows no more of a packet than where it goes."""
+        ways = (point.transport.impairments.way_to(point.interface, host) for point in self._carries.values())
+        return next((way for way in ways if way is not None), None)
+
+    def transmit(self, packet: bytes, peer: bytes) -> None:
+        if self._is_open:
+            lib.shim_transmit(self.number, packet, len(packet), peer, len(peer))
 
     def _readable(self) -> None:
         lib.shim_receive(self.number, MAX_PACKETS_A_WAKE_UP)
@@ -101,6 +133,8 @@ class Link:
     def close(self) -> None:
         if not self._stack.loop.is_closed():
             self._stack.loop.remove_reader(self.socket.fileno())
+        self._is_open = False
+        self._stack.diverted_links -= self.is_diverted
         lib.shim_link_close(self.number)
         self.socket.close()
 
@@ -130,6 +164,10 @@ class Stack:
         self._records = ffi.new("shim_record[]", MAX_RECORDS)
         self._buffer = ffi.new("char[]", RECEIVE_BUFFER_OCTETS)
         self._octets = memoryview(ffi.buffer(self._buffer))
+        self.diverted_links = 0
+        self._number = ffi.new("int *")
+        self._peer = ffi.new("char[]", PEER_OCTETS)
+        self._host = ffi.new("char[]", HOST_OCTETS)
         self._ticking: asyncio.TimerHandle | None = None
         self._told_time_s = time.monotonic()
         self._flush_due = False
@@ -141,7 +179,7 @@ class Stack:
         for handle in list(self.endpoints):
             lib.shim_close(handle, 1)
         self.endpoints.clear()
-        lib.shim_flush()
+        self.flush(at_once=True)
         for link in self.links.values():
             link.close()
         self.links.clear()
@@ -193,8 +231,9 @@ class Stack:
             self.loop.call_soon(self.drop_unused, endpoint.link)
 
     def drop_unused(self, link: Link) -> None:
-        if not link.users and self.links.pop((link.wire, link.host, link.udp_port), None) is not None:
-            lib.shim_flush()
+        if not link.users and (link.wire, link.host, link.udp_port) in self.links:
+            self.flush(at_once=True)            # nobody would be there to send it later
+            del self.links[link.wire, link.host, link.udp_port]
             link.close()
         if not self.links and self._ticking is not None:
             self._ticking.cancel()
@@ -208,7 +247,26 @@ class Stack:
 
     def _flush(self) -> None:
         self._flush_due = False
+        self.flush()
+
+    def flush(self, *, at_once: bool = False) -> None:
+        """Let go what usrsctp has made: at once, or as late as impaired links have it."""
         lib.shim_flush()
+        while self.diverted_links:
+            length = lib.shim_diverted(
+                self._buffer, RECEIVE_BUFFER_OCTETS, self._number, self._peer, PEER_OCTETS, self._host, HOST_OCTETS)
+            if not length:
+                break
+            link = next((link for link in self.links.values() if link.number == self._number[0]), None)
+            if length < 0 or link is None:
+                continue
+            packet, peer = bytes(self._octets[:length]), ffi.buffer(self._peer)[:]
+            way = None if at_once else link.way_to(ffi.string(self._host).decode())
+            if way is None:
+                link.transmit(packet, peer)
+            else:
+                for delay_s in way.datagram():
+                    self.loop.call_later(delay_s, link.transmit, packet, peer)
 
     def _tick(self) -> None:
         self._ticking = self.loop.call_later(TICK_S if self._associations else IDLE_TICK_S, self._tick)
@@ -241,7 +299,7 @@ class Stack:
                     endpoint.notified(record.kind, record.value[0], record.value[1])
             if not filled:
                 break
-        lib.shim_flush()
+        self.flush()
 
     def _accepted(self, handle: int, listener_handle: int) -> None:
         listener = self.endpoints.get(listener_handle)
@@ -262,6 +320,7 @@ class UsrsctpListener:
         self.tap_point = tap_point
         self._stack = stack
         self._accept = accept
+        link.carry(tap_point)
         self._handle = _checked(lib.shim_listen(link.number, port, _profile(settings)), f"SCTP port {port} at {link.host}")
         self.local = Address(link.host, lib.shim_local_port(self._handle))
         stack.add(self._handle, self)
@@ -386,6 +445,7 @@ async def connect(settings: SctpSettings, wire: Wire, remote: Address, local: Ad
         link = _recognisable_link(stack, settings, wire, local_host)
     else:
         link = stack.link(wire, local_host, EPHEMERAL_UDP_PORT)
+    link.carry(tap_point)
     established: asyncio.Future[None] = stack.loop.create_future()
     handle = lib.shim_connect(
         link.number, remote.host.encode(), settings.remote_udp_port, local.port if local is not None else 0, remote.port, _profile(settings),
