@@ -265,13 +265,15 @@ class Hss(Node[HssConfig]):
         }
 
     async def _reset(self, *, mme: str = "") -> object:
-        """All connected peers, or the one named."""
-        peers = [peer for peer in self.s6a.peers() if peer.is_usable and mme.lower() in ("", peer.host.lower())]
-        if not peers:
-            raise LookupError(f"no connected peer {mme}".rstrip())
-        for peer in peers:
-            await self._told(reset(self, peer.host, peer.realm))
-        return [peer.host for peer in peers]
+        """All MMEs that are connected or known to serve somebody, also behind agents, or the one named."""
+        realms = {each.peer.host: each.peer.realm for each in self.s6a.relay_peers() if each.peer.is_usable and not each.peer.is_relay}
+        realms |= {host: realm or self.config.origin_realm for host, realm in await self.store.serving_mmes()}
+        hosts = [host for host in realms if mme.lower() in ("", host.lower())]
+        if not hosts:
+            raise LookupError(f"no MME {mme}".rstrip())
+        for host in hosts:
+            await self._told(reset(self, host, realms[host]))
+        return hosts
 
     @staticmethod
     async def _told(work: Awaitable[T]) -> T:

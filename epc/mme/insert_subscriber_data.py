@@ -5,8 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from epc.mme.subscription_change import subscription_change
 from epc.wire.diameter import ExperimentalResultCode, RatType, ResultCode, experimental_result, s6a
-from epc.wire.diameter.subscription import AllApnConfigurationsIncludedIndicator, ApnConfigurationProfile, SubscriptionData
+from epc.wire.diameter.subscription import (
+    AllApnConfigurationsIncludedIndicator,
+    ApnConfigurationProfile,
+    SubscriberStatus,
+    SubscriptionData,
+)
 from epc.wire.identity import encode_plmn
 
 if TYPE_CHECKING:
@@ -17,14 +23,16 @@ if TYPE_CHECKING:
 def insert_subscriber_data(
     mme: Mme, request: s6a.InsertSubscriberDataRequest, *, origin_host: str, origin_realm: str
 ) -> s6a.InsertSubscriberDataAnswer:
-    """Takes effect at the phone's next procedure."""
+    """The answer does not wait for what follows at the phone."""
     ue = mme.ues.by_imsi.get(request.user_name)
     if ue is None:
         return s6a.InsertSubscriberDataAnswer(
             session_id=request.session_id, origin_host=origin_host, origin_realm=origin_realm,
             experimental_result=experimental_result(ExperimentalResultCode.DIAMETER_ERROR_USER_UNKNOWN))
     if request.subscription_data is not None:
-        ue.subscription = merged(ue.subscription, request.subscription_data)
+        old, ue.subscription = ue.subscription, merged(ue.subscription, request.subscription_data)
+        if old is not None and old != ue.subscription:
+            ue.slot.start(subscription_change, mme, ue, old)
     flags = request.idr_flags or s6a.IdrFlags(0)
     return s6a.InsertSubscriberDataAnswer(
         session_id=request.session_id, origin_host=origin_host, origin_realm=origin_realm, result_code=ResultCode.DIAMETER_SUCCESS,
@@ -38,6 +46,8 @@ def merged(old: SubscriptionData | None, new: SubscriptionData) -> SubscriptionD
     if old is None:
         return new
     changes = {field.name: value for field in dataclasses.fields(new) if (value := getattr(new, field.name)) not in (None, ())}
+    if new.subscriber_status == SubscriberStatus.SERVICE_GRANTED:           # nothing is barred any more: TS 29.272 clause 5.2.2.1.3
+        changes |= {"operator_determined_barring": None, "hplmn_odb": None}
     profile = new.apn_configuration_profile
     if profile is not None and old.apn_configuration_profile is not None:
         changes["apn_configuration_profile"] = _merged_profile(old.apn_configuration_profile, profile)

@@ -20,6 +20,7 @@ from epc.transport.gtpc import GtpcEndpoint
 from epc.wire import nas
 from epc.wire.errors import WireError
 from epc.wire.gtpv2 import (
+    FAILURE_OF_COMMAND,
     REPLY_TO,
     Ambr,
     BearerContextToBeCreated,
@@ -309,6 +310,16 @@ class S11:
             if isinstance(packet.message, DeleteSessionResponse) and not packet.message.cause.is_accepted:
                 self._mme.metrics.protocol_error("S11", f"Delete Session: {packet.message.cause.value}")
         session.pdns.pop(linked_ebi, None)
+
+    async def command(self, session: SgwSession, command: Message) -> None:
+        """A command (TS 29.274 clause 7.2.14): done when the PGW's request that follows from it is here. Raises :class:`Reject`, ``TimerExpired``."""
+        try:
+            packet = await self.endpoint.request(session.sgw, session.s11_sgw_teid, command)
+        except WireError as error:
+            raise Reject(CauseValue.INVALID_REPLY_FROM_REMOTE_PEER, str(error)) from None
+        if packet.message.message_type in FAILURE_OF_COMMAND.values():
+            cause = getattr(packet.message, "cause", None)
+            raise Reject(CauseValue.REQUEST_REJECTED if cause is None else cause.value, type(packet.message).__name__)
 
     async def _ask_for_phone(self, session: SgwSession, request: Message, answer: type[A]) -> A:
         """A request whose failure the phone has to be told of: raises :class:`Reject` for silence and nonsense."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from epc.mme.cancel_location import cancel_location
+from epc.mme.delete_subscriber_data import delete_subscriber_data
 from epc.mme.insert_subscriber_data import insert_subscriber_data, reset
 from epc.mme.ue_context import UeContext
 from epc.peer.diameter import LocalIdentity, PeerUnavailable
@@ -172,6 +173,8 @@ class S6a:
                                                 result_code=code)
             case s6a.InsertSubscriberDataRequest():
                 return insert_subscriber_data(self._mme, request, origin_host=self._origin_host, origin_realm=self._origin_realm)
+            case s6a.DeleteSubscriberDataRequest():
+                return delete_subscriber_data(self._mme, request, origin_host=self._origin_host, origin_realm=self._origin_realm)
             case s6a.ResetRequest():
                 reset(self._mme, request)
                 return s6a.ResetAnswer(session_id=request.session_id, origin_host=self._origin_host, origin_realm=self._origin_realm,

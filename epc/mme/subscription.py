@@ -99,7 +99,7 @@ async def pdn_request(
         pgws=selection.addresses,
         pdn_type=choose_pdn_type(requested_pdn_type, subscribed.pdn_type),
         static_ipv4=static,
-        qos=_bearer_qos(subscribed),
+        qos=bearer_qos(subscribed),
         ambr=gtp_ambr(subscribed.ambr or subscription.ambr),
         charging_characteristics=None if characteristics is None else int(characteristics, 16),
         protocol_configuration_options=protocol_configuration_options,
@@ -129,7 +129,8 @@ def ue_ambr_kbps(ue: UeContext) -> tuple[int, int]:
     return downlink, uplink
 
 
-def _bearer_qos(subscribed: ApnConfiguration) -> gtpv2.BearerQos:
+def bearer_qos(subscribed: ApnConfiguration) -> gtpv2.BearerQos:
+    """Of the default bearer."""
     profile = subscribed.eps_subscribed_qos_profile
     if profile is None:
         return gtpv2.BearerQos(qci=_DEFAULT_QCI, arp=gtpv2.Arp(priority_level=_LOWEST_PRIORITY))

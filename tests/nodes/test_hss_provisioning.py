@@ -27,7 +27,7 @@ from epc.hss.provisioning import (
     write_user_db,
 )
 from epc.hss.provisioning.fields import format_apn, format_bit_rate, format_subscriber, parse_apn, parse_apns, parse_bit_rate, parse_imsi_range
-from epc.hss.store import Algorithm, ApnConfiguration, PgwIdentity, Subscriber
+from epc.hss.store import NO_BARRING, Algorithm, ApnConfiguration, PgwIdentity, Subscriber
 from epc.security.eps_aka import next_sqn
 from epc.security.milenage import derive_opc
 from epc.security.tuak import derive_topc
@@ -70,8 +70,10 @@ def test_csv_round_trip(subscriber: Subscriber) -> None:
 def test_open5gs_round_trip_loses_roaming_and_seconds_only(subscriber: Subscriber) -> None:
     out = io.StringIO()
     assert write_open5gs([subscriber], out) == 1
+    apns = tuple([replace(apn, vplmn_allowed=False, apn_oi_replacement=None, pgw=None) for apn in subscriber.apns])
     assert list(read_open5gs(out.getvalue(), "x.json")) == [replace(
-        subscriber, roaming_allowed=True, rau_tau_timer_s=subscriber.rau_tau_timer_s // 60 * 60, sqn=next_sqn(subscriber.sqn))]
+        subscriber, roaming_allowed=True, barring=NO_BARRING, allowed_plmns=(), blocked_plmns=(), zone_codes=(), apn_oi_replacement=None, apns=apns,
+        rau_tau_timer_s=subscriber.rau_tau_timer_s // 60 * 60, sqn=next_sqn(subscriber.sqn))]
 
 
 def test_csv_keeps_op_and_computes_opc() -> None:

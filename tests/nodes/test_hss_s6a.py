@@ -478,7 +478,9 @@ async def test_operator_pushes_a_changed_subscription(world: World) -> None:
     await world.mme.update_location()
     await world.hss.store.put(replace(ALICE, ambr_ul_bps=1_000_000), replace=True)
     await world.command("insert_subscriber_data", imsi=ALICE.imsi)
-    (insert,) = world.mme.requests
+    insert, delete = world.mme.requests
+    assert isinstance(delete, s6a.DeleteSubscriberDataRequest)
+    assert delete.dsr_flags == s6a.DsrFlags.REGIONAL_SUBSCRIPTION_WITHDRAWAL | s6a.DsrFlags.APN_OI_REPLACEMENT, "the subscription has neither"
     assert isinstance(insert, s6a.InsertSubscriberDataRequest)
     assert insert.subscription_data is not None
     assert insert.subscription_data.ambr is not None
@@ -537,7 +539,7 @@ async def test_operator_resets_all_mmes_or_one(world: World) -> None:
     assert await world.command("reset", mme=MME2) == [MME2]
     assert [len(mme.requests) for mme in (world.mme, world.other_mme)] == [1, 2]
     assert isinstance(world.mme.requests[0], s6a.ResetRequest)
-    with pytest.raises(LookupError, match="no connected peer nobody"):
+    with pytest.raises(LookupError, match="no MME nobody"):
         await world.command("reset", mme="nobody")
 
 

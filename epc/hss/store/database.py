@@ -120,5 +120,10 @@ class DatabaseStore:
             async with self._engine.connect() as connection:
                 return {str(row[0]): int(row[1]) for row in await connection.execute(text(schema.COUNT_BY_MME))}
 
+    async def serving_mmes(self) -> list[tuple[str, str | None]]:
+        with self._errors():
+            async with self._engine.connect() as connection:
+                return [(str(row[0]), row[1]) for row in await connection.execute(text(schema.SERVING_MMES))]
+
     async def close(self) -> None:
         await self._engine.dispose()

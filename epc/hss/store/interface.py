@@ -65,4 +65,7 @@ class SubscriberStore(Protocol):
     async def count_by_mme(self) -> dict[str, int]:
         """Registered, not purged subscribers of each serving MME (Origin-Host)."""
 
+    async def serving_mmes(self) -> list[tuple[str, str | None]]:
+        """Origin-Host and Origin-Realm of every MME that serves a subscriber."""
+
     async def close(self) -> None: ...

@@ -114,6 +114,7 @@ SET_IMEISV = "UPDATE subscriber SET imeisv = :imeisv WHERE imsi = :imsi"
 SET_PGW = ("UPDATE apn_configuration SET pgw_host = :pgw_host, pgw_realm = :pgw_realm, pgw_address = :pgw_address "
            "WHERE imsi = :imsi AND context_id = :context_id AND pgw_is_static = :pgw_is_static")
 COUNT = "SELECT COUNT(*) FROM subscriber"
+SERVING_MMES = "SELECT DISTINCT mme_host, mme_realm FROM subscriber WHERE mme_host IS NOT NULL AND purged = 0 ORDER BY mme_host"
 COUNT_BY_MME = "SELECT mme_host, COUNT(*) FROM subscriber WHERE mme_host IS NOT NULL AND purged = 0 GROUP BY mme_host ORDER BY mme_host"
 
 AFTER_EVERY_IMSI = "9" * 16         # greater than any IMSI as text

@@ -111,5 +111,9 @@ class SqliteStore:
         with self._errors():
             return dict(self._execute(schema.COUNT_BY_MME).fetchall())
 
+    async def serving_mmes(self) -> list[tuple[str, str | None]]:
+        with self._errors():
+            return [(host, realm) for host, realm in self._execute(schema.SERVING_MMES).fetchall()]
+
     async def close(self) -> None:
         self._connection.close()
