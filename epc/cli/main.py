@@ -21,6 +21,7 @@ COMMANDS = {
     "pgwu": (NODE, "run a PGW's user plane"),
     "pcrf": (NODE, "run a PCRF"),
     "ocs": (NODE, "run an OCS"),
+    "af": (NODE, "run an application function"),
     "dra": (NODE, "run a Diameter agent"),
     "dns": (NODE, "run a DNS server"),
     "enb": (NODE, "run an eNodeB with its phones"),

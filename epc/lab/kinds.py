@@ -19,13 +19,14 @@ KINDS: dict[str, Kind] = {
     "dns": Kind("epc.dns", "Dns", "DnsConfig", "DNS server: gateways by APN and tracking area, its own zones and the way to other operators'"),
     "dra": Kind("epc.dra", "Dra", "DraConfig", "Diameter agent: relay and proxy between nodes and between operators"),
     "hss": Kind("epc.hss", "Hss", "HssConfig", "Home Subscriber Server: subscribers, authentication vectors (S6a)"),
-    "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx)"),
+    "pcrf": Kind("epc.pcrf", "Pcrf", "PcrfConfig", "Policy and Charging Rules Function (Gx, Rx, S9)"),
     "ocs": Kind("epc.ocs", "Ocs", "OcsConfig", "Online Charging System: accounts, tariff, quotas (Gy)"),
     "sgwu": Kind("epc.sgwu", "Sgwu", "SgwuConfig", "Serving Gateway, user plane (Sxa, S1-U, S5/S8)"),
     "pgwu": Kind("epc.pgwu", "Pgwu", "PgwuConfig", "PDN Gateway, user plane (Sxb, S5/S8, SGi)"),
     "pgw": Kind("epc.pgw", "Pgw", "PgwConfig", "PDN Gateway: addresses, policy enforcement, SGi (S5/S8, Gx)"),
     "sgw": Kind("epc.sgw", "Sgw", "SgwConfig", "Serving Gateway (S11, S5/S8, S1-U)"),
     "mme": Kind("epc.mme", "Mme", "MmeConfig", "Mobility Management Entity (S1-MME, S6a, S11)"),
+    "af": Kind("epc.af", "Af", "AfConfig", "Application function: asks the PCRF for bearers (Rx)"),
     "enb": Kind("ran.station", "Station", "StationConfig", "eNodeB with its phones (S1-MME, S1-U)"),
 }
 

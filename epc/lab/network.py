@@ -48,17 +48,22 @@ class Network:
     async def start(self, *, patience_s: float = 15.0) -> None:
         """Start every node, servers first, then wait until each has found its peers. Raises :class:`NotReady`."""
         for entry in self.topology.nodes:
-            config = await resolve_hosts(entry.config)
-            extra: dict[str, Any] = {}
-            if self._clock is not None:
-                extra["clock"] = self._clock
-            if self._entropy is not None:
-                extra["entropy"] = self._entropy
-            node = node_class(entry.kind)(config, self._transport_for(entry), **extra)
-            self.nodes[entry.name] = node
-            await node.start()
-            node.started_at = node.clock()
+            await self.add(entry)
         await self.ready(patience_s)
+
+    async def add(self, entry: NodeEntry) -> Node[Any]:
+        """Start one more node, which need not be in the topology; it is stopped with the others."""
+        config = await resolve_hosts(entry.config)
+        extra: dict[str, Any] = {}
+        if self._clock is not None:
+            extra["clock"] = self._clock
+        if self._entropy is not None:
+            extra["entropy"] = self._entropy
+        node = node_class(entry.kind)(config, self._transport_for(entry), **extra)
+        self.nodes[entry.name] = node
+        await node.start()
+        node.started_at = node.clock()
+        return node
 
     async def ready(self, patience_s: float) -> None:
         loop = asyncio.get_running_loop()

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from epc.af import Af, AfConfig
 from epc.dataplane.ip_endpoint import IpHost, udp_exchange
 from epc.dataplane.namespace import NamespaceError
 from epc.dataplane.namespace_host import NamespaceHost, ProgramResult
@@ -288,6 +289,25 @@ class Lab:
             return await found(**arguments)
         except (LookupError, ValueError) as error:
             raise ScenarioFailed(f"{node} {name}: {error}") from error
+
+    async def application(self, name: str = "af1") -> Af:
+        """The topology's application function of that name; one that is not in the topology is made, and talks to its first PCRF.
+
+        ``bearer = await (await lab.application()).request_bearer(phone.ue.ip, server="10.200.0.1:5004")``
+        """
+        known = self.network.nodes.get(name)
+        if known is None:
+            pcrf = next(iter(self.topology.of_kind("pcrf")), None)
+            if pcrf is None:
+                raise ScenarioFailed("no PCRF in the topology that an application could ask")
+            config = AfConfig.model_validate({
+                "name": name, "origin_host": f"{name}.{pcrf.data['origin_realm']}", "origin_realm": pcrf.data["origin_realm"],
+                "rx": {"peers": [{"host": pcrf.data["gx"]["listen"][0]["host"]}]}})
+            known = await self.network.add(NodeEntry(name=name, kind="af", operator=pcrf.operator, config=config, data={}))
+        if not isinstance(known, Af):
+            raise ScenarioFailed(f"{name} is no application function but a {known.kind}")
+        await self.network.ready(15.0)
+        return known
 
     async def settled(self, *, patience_s: float = 5.0) -> None:
         """Wait until no procedure runs on any node."""

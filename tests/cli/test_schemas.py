@@ -28,6 +28,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "tariff": {"home_plmns": ["00101"], "rates": [
             {"name": "roaming", "where": "roaming", "price_per_mb": "0.50"}, {"name": "home", "price_per_mb": "0.01"}]},
     },
+    "af": {
+        "kind": "af", "name": "af", "origin_host": "af.epc.mnc001.mcc001.3gppnetwork.org", "origin_realm": "epc.mnc001.mcc001.3gppnetwork.org",
+        "rx": {"peers": [{"host": "127.0.0.9"}]}, "application": "voice",
+    },
     "dns": {
         "kind": "dns", "name": "dns", "listen": [{"host": "127.0.0.53"}], "forward": [{"servers": [{"host": "127.0.1.53"}]}],
         "zones": [{

@@ -78,7 +78,7 @@ class ScriptedPgw:
 class Lab:
     def __init__(self) -> None:
         self.network = MemoryNetwork(seed=1)
-        self.nodes: list[Pcrf | DiameterNode] = []
+        self.nodes: list[Any] = []       # to be stopped
         self.began_at = NOON - asyncio.get_running_loop().time()
 
     def clock(self) -> float:
@@ -116,3 +116,7 @@ async def running_lab() -> AsyncIterator[Lab]:
 def rule_names(answer: gx.CreditControlAnswer | gx.ReAuthRequest) -> list[bytes]:
     return [name for install in answer.charging_rule_install
             for name in (*(rule.charging_rule_name for rule in install.charging_rule_definition), *install.charging_rule_name)]
+
+
+def removed_names(message: gx.CreditControlAnswer | gx.ReAuthRequest) -> list[bytes]:
+    return [name for remove in message.charging_rule_remove for name in remove.charging_rule_name]

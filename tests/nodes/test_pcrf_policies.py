@@ -31,6 +31,7 @@ from epc.wire.diameter.policy import (
     UsageMonitoringSupport,
 )
 from tests.nodes.pcrf_lab import ALICE, BOB, Lab, ScriptedPgw, config, rule_names, running_lab
+from tests.nodes.pcrf_lab import removed_names as removed
 
 pytestmark = [pytest.mark.virtual_clock]
 
@@ -43,10 +44,6 @@ HOUR = 3600.0
 async def lab() -> AsyncIterator[Lab]:
     async for lab in running_lab():
         yield lab
-
-
-def removed(message: gx.CreditControlAnswer | gx.ReAuthRequest) -> list[bytes]:
-    return [name for remove in message.charging_rule_remove for name in remove.charging_rule_name]
 
 
 # --- time of day ------------------------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 TITLES = {
     "ue": "UE", "enb": "eNodeB", "mme": "MME", "hss": "HSS", "sgw": "SGW", "sgwu": "SGW-U", "pgw": "PGW", "pgwu": "PGW-U", "pcrf": "PCRF",
-    "ocs": "OCS", "sgi": "SGi", "dns": "DNS", "dra": "DRA",
+    "af": "AF", "ocs": "OCS", "sgi": "SGi", "dns": "DNS", "dra": "DRA",
 }
 _ORDER = tuple(TITLES)
-_BEHIND_THE_BORDER = ("dra", "dns", "hss", "mme", "sgw", "sgwu", "pgw", "pgwu", "pcrf", "ocs", "sgi")       # an operator seen from another one
+_BEHIND_THE_BORDER = ("dra", "dns", "hss", "mme", "sgw", "sgwu", "pgw", "pgwu", "pcrf", "af", "ocs", "sgi")     # an operator seen from another one
 _ATTACH = ("ue", "enb", "mme", "hss", "sgw", "pgw", "pcrf", "sgi")
 
 

@@ -21,7 +21,7 @@ from epc.wire.errors import WireError
 # who talks to whom on each reference point, to name the far end before its address was ever seen as a source
 _ENDS = {
     "S1-MME": ("enb", "mme"), "S11": ("mme", "sgw"), "S5/S8": ("sgw", "pgw"), "S6a": ("mme", "hss"), "Gx": ("pgw", "pcrf"), "S1-U": ("enb", "sgw"),
-    "Sxa": ("sgw", "sgwu"), "Sxb": ("pgw", "pgwu"), "Gy": ("pgw", "ocs"),
+    "Sxa": ("sgw", "sgwu"), "Sxb": ("pgw", "pgwu"), "Gy": ("pgw", "ocs"), "Rx": ("af", "pcrf"),
 }
 
 # F-TEID interface types (TS 29.274 clause 8.22)
@@ -33,8 +33,12 @@ _FOLDING_DEPTH = 16     # how far back a user packet looks for its like
 _DIAMETER_ACRONYMS = {
     "CapabilitiesExchange": "CE", "DeviceWatchdog": "DW", "DisconnectPeer": "DP", "AuthenticationInformation": "AI", "UpdateLocation": "UL",
     "CancelLocation": "CL", "InsertSubscriberData": "ID", "DeleteSubscriberData": "DS", "PurgeUE": "PU", "Notify": "NO", "CreditControl": "CC",
-    "ReAuth": "RA", "AbortSession": "AS",
+    "ReAuth": "RA", "AbortSession": "AS", "SessionTermination": "ST", "AA": "AA",
 }
+
+
+# Applications that share a PCRF's connections with Gx
+_INTERFACES = {diameter.RX_APPLICATION: "Rx", diameter.S9_APPLICATION: "S9"}
 
 
 class LadderObserver:
@@ -194,7 +198,8 @@ class LadderObserver:
         self._streams[key] = data
 
     def _diameter_message(self, packet: TappedPacket, octets: bytes) -> None:
-        message = diameter.decode(octets).message
+        decoded = diameter.decode(octets)
+        message = decoded.message
         class_name = type(message).__name__
         session = str(getattr(message, "session_id", None) or "")
         imsi = str(getattr(message, "user_name", None) or "")
@@ -215,7 +220,8 @@ class LadderObserver:
             detail = f"{getattr(request_type, 'name', request_type)} {detail}".replace("_REQUEST", "").lower().strip()
         detail = " ".join([*filter(None, [detail]), *services_told(message)])
         self._add(packet, name=spaced(class_name) + (f" ({acronym})" if acronym else ""), classes=(class_name,), rung=self._rung(packet),
-                  detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets)
+                  detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets,
+                  interface=_INTERFACES.get(decoded.header.application_id, ""))
 
     def _gtpu(self, packet: TappedPacket) -> None:
         decoded = gtpu.decode(packet.payload)
