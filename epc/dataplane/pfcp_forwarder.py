@@ -33,9 +33,11 @@ from epc.wire.pfcp import (
     SessionDeletionResponse,
     SessionEstablishmentRequest,
     SessionEstablishmentResponse,
+    SessionModificationRequest,
     SessionModificationResponse,
     SessionReportRequest,
     SessionReportResponse,
+    SmReqFlags,
     UsageReportAtModification,
     UsageReportTrigger,
     rejection,
@@ -179,6 +181,17 @@ class PfcpForwarder:
         failure, remote.failure = remote.failure, None
         if failure is not None:
             raise failure
+
+    async def measure(self, session_id: int) -> None:
+        """Have all URRs of a session report now: what :meth:`usage` gives then is as it stood (TS 29.244 clause 5.2.2.3.1). Without an answer, as
+        it was reported last.
+        """
+        remote = self._sessions.get(session_id)
+        if remote is None:
+            return
+        self._push(remote, SessionModificationRequest(flags=SmReqFlags.QAURR))
+        if remote.worker is not None:
+            await asyncio.shield(remote.worker)
 
     async def departed(self, session_id: int) -> None:
         """Wait until the user-plane function has given up a session that was removed, or cannot be asked; then what :meth:`remove` gave is final."""

@@ -134,7 +134,7 @@ async def _repeated(ocs: Ocs, books: Books, request: CreditControlRequest) -> Cr
     if not isinstance(answer, CreditControlAnswer) or answer.cc_request_type != request.cc_request_type:
         raise Reject(ResultCode.DIAMETER_INVALID_AVP_VALUE, f"CC-Request-Number {request.cc_request_number} was another request's")
     ocs.repetitions.inc()
-    return answer
+    return replace(answer, origin_host=ocs.config.origin_host)      # another OCS on the same database may have given it
 
 
 async def _answered(ocs: Ocs, books: Books, request: CreditControlRequest, services: Sequence[MultipleServicesCreditControl]) -> CreditControlAnswer:

@@ -59,7 +59,7 @@ class Ocs(Node[OcsConfig]):
         self.refusals = self.metrics.counter("service_refusals", "Services that got no quota, by Result-Code", ("cause",))
         self.repetitions = self.metrics.counter("repeated_requests", "Requests that came again and were answered from the database")
         self.expirations = self.metrics.counter("expired_sessions", "Sessions that supervision (Tcc) ended")
-        self.metrics.gauge("sessions", "Gy sessions that are open", lambda: self._open_sessions)
+        self.metrics.gauge("sessions", "Gy sessions that are open", lambda: max(0, self._open_sessions))
         self.metrics.gauge("diameter_peers", "Diameter peers that can be used", lambda: sum(peer.is_usable for peer in self.gy.peers()))
 
     # life
@@ -73,8 +73,6 @@ class Ocs(Node[OcsConfig]):
                     if await books.account(imsi) is None:
                         await self._open_account(books, imsi, opening.balance)
         await self._supervise()
-        async with self.store.transaction() as transaction:
-            self._open_sessions = await Books(transaction).count_open_sessions()
         self._supervision = asyncio.create_task(self._keep_supervising(), name="ocs supervision")
         await self.gy.start()
 
@@ -174,6 +172,7 @@ class Ocs(Node[OcsConfig]):
                 self.expirations.inc()
         async with self.store.transaction() as transaction:
             await Books(transaction).forget_closed_sessions(now_ms - int(self.config.closed_sessions_kept_s * 1000))
+            self._open_sessions = await Books(transaction).count_open_sessions()        # others may use the database too
 
     async def _close(self, session: CreditSession, reason: str, *, only_expired: bool = False) -> bool:
         """End a session by ourselves, unless a request has changed its fate in the meantime."""

@@ -164,6 +164,8 @@ class GyConfig(DiameterPatience):
     rating_group: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = Field(default=1, description="of rules without one, and of what no rule takes")
     request_quota: Literal["at_activation", "first_packet"] = Field(
         default="at_activation", description="when the first quota is asked for: with the rule, or when its first packet is there")
+    requested_octets: Annotated[int, Field(ge=1)] | None = Field(
+        default=1_000_000_000, description="what is asked for at a time; the OCS grants less as it likes. null: an empty Requested-Service-Unit")
     failure_handling: Literal["terminate", "continue", "retry_and_terminate"] = Field(
         default="terminate", description="what becomes of users while no OCS answers (Credit-Control-Failure-Handling), until one says otherwise")
     session_failover: bool = Field(

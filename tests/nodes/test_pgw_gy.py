@@ -173,8 +173,8 @@ class ScriptedOcs:
 
 
 class Bench:
-    def __init__(self, *, rules: tuple[ChargingRuleDefinition, ...] | None = None, online: int | None = None, two_ocs: bool = False,
-                 **config: Any) -> None:
+    def __init__(self, *, rules: tuple[ChargingRuleDefinition, ...] | None = None, online: int | None = None,
+                 event_triggers: tuple[gx.EventTrigger, ...] = (), two_ocs: bool = False, **config: Any) -> None:
         self.network = MemoryNetwork()
         peers = [{"host": OCS}, {"host": OCS2}] if two_ocs else [{"host": OCS}]
         settings: dict[str, Any] = {
@@ -184,7 +184,8 @@ class Bench:
         }
         if rules is not None:
             settings["gx"] = {"peers": [{"host": PCRF}], "origin_realm": REALM}
-        self.rules, self.online = rules, online
+        self.rules, self.online, self.event_triggers = rules, online, event_triggers
+        self.policy_requests: list[gx.CreditControlRequest] = []
         self.pgw = Pgw(parse_config(settings, PgwConfig, source="test"), self.network.transport("pgw"), clock=self.clock, entropy=random.Random(1))
         self.ocs = ScriptedOcs(self.network, "ocs", OCS)
         self.ocs2 = ScriptedOcs(self.network, "ocs2", OCS2) if two_ocs else None
@@ -207,10 +208,13 @@ class Bench:
         request = packet.message
         assert isinstance(request, gx.CreditControlRequest)
         self.policy_session = request.session_id
+        self.policy_requests.append(request)
+        is_first = request.cc_request_type == CcRequestType.INITIAL_REQUEST
         return gx.CreditControlAnswer(
             session_id=request.session_id, origin_host=f"pcrf.{REALM}", origin_realm=REALM, cc_request_type=request.cc_request_type,
             cc_request_number=request.cc_request_number, result_code=ResultCode.DIAMETER_SUCCESS, online=self.online,
-            charging_rule_install=(ChargingRuleInstall(charging_rule_definition=self.rules or ()),))
+            event_trigger=self.event_triggers if is_first else (),
+            charging_rule_install=(ChargingRuleInstall(charging_rule_definition=self.rules or ()),) if is_first else ())
 
     async def push(self, **fields: Any) -> None:
         """The PCRF changes rules."""
@@ -669,6 +673,23 @@ async def test_restricted_from_the_start_the_user_may_attach(bench: Open) -> Non
     assert await it.passes()
     await it.detach()
     assert it.ocs.octets() == 2_000
+
+
+async def test_the_pcrf_hears_of_the_end_of_credit_and_of_its_return(bench: Open) -> None:
+    it = await bench(rules=(rule("echo", 20, port=7), rule("rest", 30, precedence=200)),
+                     event_triggers=(gx.EventTrigger.OUT_OF_CREDIT, gx.EventTrigger.REALLOCATION_OF_CREDIT))
+    it.ocs.script = [credit(last(2_000), quota(100_000))]
+    await it.attach()
+    assert await it.passes()
+    await asyncio.sleep(0.1)
+    [told] = it.policy_requests[1:]
+    assert told.event_trigger == (gx.EventTrigger.OUT_OF_CREDIT,)
+    [report] = told.charging_rule_report
+    assert report.charging_rule_name == (b"echo",)
+    assert report.final_unit_indication is not None
+    assert report.final_unit_indication.final_unit_action is FinalUnitAction.TERMINATE
+    await it.ocs.re_authorise(it.session.gy.session_id)
+    assert [request.event_trigger for request in it.policy_requests[2:]] == [(gx.EventTrigger.REALLOCATION_OF_CREDIT,)]
 
 
 # --- the OCS speaks first ---------------------------------------------------------------------------------------------

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from epc.dataplane.services.client import Failure
-from scenarios.online_charging import IMSI, PENNILESS, charged, online_charging
+from scenarios.online_charging import IMSI, PENNILESS, charged, online_charging, transfer
 from tests.scenarios.conftest import Build, World
 
 pytestmark = pytest.mark.virtual_clock
 
 FILE = "online-charging.yaml"
+REALM = "epc.mnc001.mcc001.3gppnetwork.org"
 RICH: dict[str, Any] = {"ocs1.accounts": [{"imsi": IMSI, "balance": "100"}, {"imsi": PENNILESS, "balance": "0"}]}
 SMALL_QUOTAS: dict[str, Any] = {"ocs1.tariff.quota": {"octets": "20k", "threshold_percent": 20, "validity_time_s": 3600, "holding_time_s": 600}}
 PAGE = "http://10.200.0.1/octets/"          # by address: names are free of charge
@@ -29,6 +30,12 @@ async def balance(world: World, imsi: str = IMSI) -> dict[str, Any]:
     shown = await world.lab.command("ocs1", "balance", imsi=imsi)
     assert isinstance(shown, dict)
     return shown
+
+
+async def insist(world: World, packets: int) -> None:
+    """So many packets there and back, however many attempts it takes: some come when a quota is used up and the next one on its way."""
+    while packets:
+        packets -= await transfer(world.lab, world.lab.phone(IMSI), packets)
 
 
 async def detached(world: World) -> int:
@@ -243,4 +250,61 @@ async def test_dedicated_bearers_and_offline_records_do_not_change_what_is_charg
         assert (await world.lab.fetch(phone, PAGE + "50000")).ok
         octets = await detached(world)
         assert octets == await ledger_octets(world)
+        await world.at_rest()
+
+
+async def test_user_plane_behind_pfcp(network: Build) -> None:
+    """The PGW-U measures; each report asks it how things stand, and the last one waits for its last word."""
+    ocs: dict[str, Any] = {
+        "kind": "ocs", "origin_host": f"ocs1.{REALM}", "origin_realm": REALM, "gy": {"listen": [{"host": "127.0.0.18"}]},
+        "accounts": [{"imsi": IMSI, "balance": "0.002"}],
+        "tariff": {"rates": [{"name": "any", "price_per_mb": "0.01"}], "quota": SMALL_QUOTAS["ocs1.tariff.quota"]}}
+    gy = {"origin_realm": REALM, "peers": [{"host": "127.0.0.18"}], "rating_group": 10}
+    changes = {"ocs1": ocs, "pgwu1.sgi_hosts": "in_process", "pgw1.gy": gy}
+    async with network(changes, file="sx-split.yaml") as world:
+        phone = world.lab.phone(IMSI)
+        await world.lab.attach(phone)
+        await insist(world, 53)
+        await world.lab.command("ocs1", "re_authorise", imsi=IMSI)
+        await world.lab.settled()
+        forwarded = world.node("pgwu1").forwarder.statistics().usage.octets
+        assert await ledger_octets(world) == forwarded >= 100_000
+        while charged(world.lab)["stage"] != "blocked":
+            await transfer(world.lab, phone, 100)
+        assert 200_000 <= world.node("pgwu1").forwarder.statistics().usage.octets < 220_000    # within one quota of the credit
+        await world.lab.command("ocs1", "top_up", imsi=IMSI, amount="1")
+        await world.lab.settled()
+        assert await transfer(world.lab, phone, 7) == 7
+        await world.lab.detach(phone)
+        await world.lab.settled(patience_s=60)
+        assert await ledger_octets(world) == world.node("pgwu1").forwarder.statistics().usage.octets
+        await world.at_rest()
+
+
+@pytest.mark.parametrize("handling", ["continue", "retry_and_terminate"])
+async def test_the_other_ocs_goes_on_where_the_first_one_left(network: Build, tmp_path: Path, handling: str) -> None:
+    """Two OCSs on one database. What the first one counted before it was lost, the second one knows."""
+    async with network(file=FILE, start=False) as world:
+        data = next(entry.data for entry in world.lab.topology.nodes if entry.name == "ocs1")
+        database = {"database": f"sqlite:///{tmp_path}/ledger.sqlite", "session_failover": True, "failure_handling": handling,
+                    "accounts": [{"imsi": IMSI, "balance": "100"}]}
+        tariff = {**data["tariff"], "quota": SMALL_QUOTAS["ocs1.tariff.quota"]}
+    changes = {f"ocs1.{key}": value for key, value in database.items()} | {"ocs1.tariff": tariff} | {
+        "ocs2": {**data, **database, "name": "ocs2", "tariff": tariff, "origin_host": f"ocs2.{REALM}", "gy": {"listen": [{"host": "127.0.0.19"}]},
+                 "admin": {"port": 9109}},
+        "pgw1.gy.peers": [{"host": "127.0.0.18"}, {"host": "127.0.0.19"}]}
+    async with network(changes, file=FILE) as world:
+        phone = world.lab.phone(IMSI)
+        await asyncio.sleep(5)
+        await world.lab.attach(phone)
+        assert await transfer(world.lab, phone, 25) == 25
+        world.lose("Gy", "Credit Control Answer (CCA)", count=1)        # the last thing that ocs1 did, and nobody heard of it
+        await insist(world, 10)
+        await world.crash("ocs1")
+        await insist(world, 60)
+        octets = await detached(world)
+        entries = await world.lab.command("ocs2", "ledger", imsi=IMSI, last="1000")
+        assert octets == sum(entry.get("octets", 0) for entry in entries) >= 190_000
+        assert (await world.lab.command("ocs2", "balance", imsi=IMSI))["reserved"] == "0.00"
+        assert world.node("ocs2").metrics.value("procedure_successes_total", procedure="update_request") > 0
         await world.at_rest()

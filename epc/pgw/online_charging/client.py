@@ -17,15 +17,22 @@ from epc.pgw.delete_bearer import delete_bearer
 from epc.pgw.online_charging.credit_control import credit_termination, credit_update, quota_used
 from epc.pgw.online_charging.enforcement import service_of_held_packet
 from epc.pgw.online_charging.re_auth import serve
-from epc.pgw.online_charging.session import OnlineSession, Stage
+from epc.pgw.online_charging.session import OnlineSession, Service, Stage
 from epc.pgw.online_charging.triggers import policy_triggers, relocation_triggers
 from epc.transport.diameter import Attempts, DiameterNode
 from epc.transport.interface import Address
 from epc.wire.diameter import Answer, DiameterError, ErrorAnswer, Packet, ResultCode
-from epc.wire.diameter.charging import CcSessionFailover, CreditControlFailureHandling, ReportingReason, TriggerType
+from epc.wire.diameter.charging import (
+    CcSessionFailover,
+    CreditControlFailureHandling,
+    FinalUnitIndication,
+    ReportingReason,
+    TriggerType,
+)
 from epc.wire.diameter.groups import GY_APPLICATION, TerminationCause
-from epc.wire.diameter.gx import Online
+from epc.wire.diameter.gx import EventTrigger, Online
 from epc.wire.diameter.gy import CreditControlAnswer, CreditControlRequest
+from epc.wire.diameter.policy import ChargingRuleReport, PccRuleStatus
 
 if TYPE_CHECKING:
     from epc.pgw.node import Pgw
@@ -118,12 +125,19 @@ class GyClient:
         """The PGW stops: the OCS gets the last reports, as far as it answers at once."""
         if not self.node.is_connected(GY_APPLICATION):
             return
-        tasks = [self.pgw.runner.start(credit_termination, self, session, TerminationCause.DIAMETER_ADMINISTRATIVE)
-                 for session in self.sessions.values() if session.gy is not None and session.gy.is_open and not session.gy.ending.is_set()]
-        for session in self.sessions.values():
-            if session.gy is not None:
-                session.gy.last_usage = dict(self._measure(session))
-                session.gy.silence()
+        tasks = []
+        for session in list(self.sessions.values()):
+            gy = session.gy
+            if gy is None or gy.ending.is_set():
+                continue
+            gy.silence()
+            for service in gy.services.values():
+                gy.withdraw(service, Stage.BLOCKED)     # nothing passes after the last report
+            self.apply(session)
+            await self.measured(session)
+            gy.last_usage = dict(self._measure(session))
+            if gy.is_open:
+                tasks.append(self.pgw.runner.start(credit_termination, self, session, TerminationCause.DIAMETER_ADMINISTRATIVE))
         if tasks:
             await asyncio.wait(tasks, timeout=self.config.tx_s)
 
@@ -147,9 +161,13 @@ class GyClient:
 
     async def measured(self, session: PdnSession) -> None:
         """Usage is known as it stands now."""
+        if self.pgw.sx is not None:
+            await self.pgw.sx.measure(session.session_id)
 
     async def settled(self, session: PdnSession) -> None:
         """The last usage is known."""
+        if self.pgw.sx is not None:
+            await self.pgw.sx.departed(session.session_id)
 
     # requests
 
@@ -194,6 +212,17 @@ class GyClient:
                 gy.withdraw(service, Stage.IDLE)
                 gy.report(service, ReportingReason.QHT, wants_units=False)
                 self.apply(session)
+
+    def credit_changed(self, session: PdnSession, service: Service, final: FinalUnitIndication | None, *, is_back: bool = False) -> None:
+        """The PCRF may want to know (TS 29.212 clauses 4.5.2.0 and 5.3.7)."""
+        event = EventTrigger.REALLOCATION_OF_CREDIT if is_back else EventTrigger.OUT_OF_CREDIT
+        gy = session.gy
+        if gy is None or session.gx is None or event not in session.gx.event_triggers:
+            return
+        names = tuple([rule.name for rule in session.rules.values() if gy.service_of(rule) is service])
+        if names:
+            self.pgw.report(session, event, rules=(
+                ChargingRuleReport(charging_rule_name=names, pcc_rule_status=PccRuleStatus.ACTIVE, final_unit_indication=final),))
 
     def relocated(self, session: PdnSession, before: Whereabouts, after: Whereabouts) -> None:
         if session.gy is not None:

@@ -259,16 +259,18 @@ def _take_service(gy: GyClient, session: PdnSession, service: Service, mscc: Mul
     if not 2000 <= result < 3000:
         _block(gy, session, service, result)
         return
-    quota = quota_of(mscc, since=service.told)
+    quota, before = quota_of(mscc, since=service.told), service.stage
     used = online.used(service)
     final = mscc.final_unit_indication
     if quota is None:
         if final is None or final.final_unit_action == FinalUnitAction.TERMINATE:
-            _block(gy, session, service, ResultCode.DIAMETER_CREDIT_LIMIT_REACHED)
+            _block(gy, session, service, ResultCode.DIAMETER_CREDIT_LIMIT_REACHED, final)
         else:
             _restrict(gy, session, service, final)
     else:
         online.grant(service, Stage.GRANTED, quota)
+        if before in (Stage.BLOCKED, Stage.RESTRICTED):
+            gy.credit_changed(session, service, None, is_back=True)
         if quota.is_used_up(used):                      # more has passed while the answer was on its way
             quota_used(gy, session, service)
     if mscc.validity_time and service.stage in (Stage.GRANTED, Stage.RESTRICTED):
@@ -293,10 +295,12 @@ def _validity_ended(session: PdnSession, service: Service) -> None:
         online.report(service, ReportingReason.VALIDITY_TIME)
 
 
-def _block(gy: GyClient, session: PdnSession, service: Service, result: int | None) -> None:
+def _block(gy: GyClient, session: PdnSession, service: Service, result: int | None, final: FinalUnitIndication | None = None) -> None:
     """Nothing passes until the OCS says otherwise (RAR), or until the operator's own patience ends."""
     online = session.gy
     assert online is not None
+    if service.stage is not Stage.BLOCKED and result in (None, ResultCode.DIAMETER_CREDIT_LIMIT_REACHED):
+        gy.credit_changed(session, service, final)
     online.withdraw(service, Stage.BLOCKED)
     gy.blocked.labels(_name(result)).inc()
     gy.log.info("gy.service_blocked", imsi=session.imsi, rating_group=service.key.rating_group, result=_name(result))
@@ -308,6 +312,8 @@ def _block(gy: GyClient, session: PdnSession, service: Service, result: int | No
 def _restrict(gy: GyClient, session: PdnSession, service: Service, final: FinalUnitIndication) -> None:
     online = session.gy
     assert online is not None
+    if service.stage is not Stage.RESTRICTED:
+        gy.credit_changed(session, service, final)
     alarm, service.alarm = service.alarm, None          # Validity-Time runs on: the OCS is asked again when it ends
     online.withdraw(service, Stage.RESTRICTED)
     service.restriction, service.alarm = final, alarm
@@ -329,7 +335,7 @@ def quota_used(gy: GyClient, session: PdnSession, service: Service, reason: Repo
         _restrict(gy, session, service, final)
         online.report(service, ReportingReason.QUOTA_EXHAUSTED, wants_units=False)
         return
-    _block(gy, session, service, None)
+    _block(gy, session, service, None, final)
     online.report(service, ReportingReason.FINAL, wants_units=False)
     if gy.config.on_credit_end == "end_session" and all(
             each.stage in (Stage.BLOCKED, Stage.IDLE) for each in online.services.values() if each.is_active):

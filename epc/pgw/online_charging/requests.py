@@ -37,7 +37,7 @@ def initial_request(pgw: Pgw, session: PdnSession, online: OnlineSession) -> Cre
     services = []
     for service in online.due:
         if service.wants_units:
-            services.append(_asking(service))
+            services.append(_asking(service, _wanted(pgw)))
             service.is_asked, service.wants_units, service.reason = True, False, None
     online.is_open = True
     subscription = [SubscriptionId(subscription_id_type=SubscriptionIdType.END_USER_IMSI, subscription_id_data=session.imsi)]
@@ -56,7 +56,8 @@ def update_request(pgw: Pgw, session: PdnSession, online: OnlineSession, due: It
     usage = online.usage()
     services = []
     for service in due:
-        services.append(_reporting(service, usage.get(service.urr_id, Usage()), service.reason, wants_units=service.wants_units))
+        services.append(_reporting(service, usage.get(service.urr_id, Usage()), service.reason,
+                                   _wanted(pgw) if service.wants_units else None))
         service.is_asked, service.reason, service.wants_units = service.wants_units, None, False
     return replace(_request(pgw, session, online, CcRequestType.UPDATE_REQUEST), multiple_services_credit_control=tuple(services))
 
@@ -68,18 +69,26 @@ def termination_request(pgw: Pgw, session: PdnSession, online: OnlineSession, ca
     for service in online.services.values():
         used = usage.get(service.urr_id, Usage())
         if service.owes_report or _unreported(service, used) != (0, 0):
-            services.append(_reporting(service, used, ReportingReason.FINAL, wants_units=False))
+            services.append(_reporting(service, used, ReportingReason.FINAL, None))
         service.reason, service.wants_units = None, False
     return replace(
         _request(pgw, session, online, CcRequestType.TERMINATION_REQUEST), termination_cause=cause, multiple_services_credit_control=tuple(services))
 
 
-def _asking(service: Service) -> MultipleServicesCreditControl:
+def _wanted(pgw: Pgw) -> RequestedServiceUnit:
+    """As much as the OCS thinks right (RFC 8506 clause 8.18)."""
+    assert pgw.gy is not None
+    return RequestedServiceUnit(cc_total_octets=pgw.gy.config.requested_octets)
+
+
+def _asking(service: Service, wanted: RequestedServiceUnit) -> MultipleServicesCreditControl:
     return MultipleServicesCreditControl(
-        requested_service_unit=RequestedServiceUnit(), rating_group=service.key.rating_group, service_identifier=_service_identifier(service))
+        requested_service_unit=wanted, rating_group=service.key.rating_group, service_identifier=_service_identifier(service))
 
 
-def _reporting(service: Service, used: Usage, reason: ReportingReason | None, *, wants_units: bool) -> MultipleServicesCreditControl:
+def _reporting(
+    service: Service, used: Usage, reason: ReportingReason | None, wanted: RequestedServiceUnit | None
+) -> MultipleServicesCreditControl:
     """``used`` is all of it since the session began, of which the part goes into the report that is in no report yet."""
     octets, seconds = _unreported(service, used)
     says_something = service.owes_report or octets or seconds
@@ -88,7 +97,7 @@ def _reporting(service: Service, used: Usage, reason: ReportingReason | None, *,
         tgpp_reporting_reason=reason, cc_time=seconds if service.is_timed else None, cc_total_octets=octets,
         cc_input_octets=used.uplink_octets - told.uplink_octets, cc_output_octets=used.downlink_octets - told.downlink_octets)
     return MultipleServicesCreditControl(
-        requested_service_unit=RequestedServiceUnit() if wants_units else None, used_service_unit=(unit,) if says_something else (),
+        requested_service_unit=wanted, used_service_unit=(unit,) if says_something else (),
         rating_group=service.key.rating_group, service_identifier=_service_identifier(service))
 
 
