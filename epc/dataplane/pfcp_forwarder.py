@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, Statistics, UsageReport, UsageTrigger
-from epc.dataplane.pfcp_rules import InexpressibleChange, changed, establishment, far_with_tunnel, modification, tunnel_of
+from epc.dataplane.pfcp_rules import InexpressibleChange, application_pfds, changed, establishment, far_with_tunnel, modification, tunnel_of
 from epc.dataplane.rules import Application, FTeid, Interface, RuleError, Session, SessionChange, Usage
 from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
 from epc.peer.timer import TimerExpired
@@ -29,6 +29,8 @@ from epc.wire.pfcp import (
     MessageType,
     NodeReportRequest,
     NodeReportResponse,
+    PfdManagementRequest,
+    PfdManagementResponse,
     SessionDeletionRequest,
     SessionDeletionResponse,
     SessionEstablishmentRequest,
@@ -40,10 +42,19 @@ from epc.wire.pfcp import (
     SmReqFlags,
     UsageReportAtModification,
     UsageReportTrigger,
+    Volume,
     rejection,
 )
+from epc.wire.pfcp import UsageReport as UsageReportAtSession
 
 log = logging.getLogger(__name__)
+
+_TRIGGERS = {
+    UsageReportTrigger.VOLTH: UsageTrigger.VOLUME_THRESHOLD, UsageReportTrigger.TIMTH: UsageTrigger.TIME_THRESHOLD,
+    UsageReportTrigger.PERIO: UsageTrigger.PERIOD, UsageReportTrigger.VOLQU: UsageTrigger.VOLUME_QUOTA,
+    UsageReportTrigger.TIMQU: UsageTrigger.TIME_QUOTA, UsageReportTrigger.QUHTI: UsageTrigger.QUOTA_HOLDING_TIME,
+    UsageReportTrigger.START: UsageTrigger.APPLICATION_START, UsageReportTrigger.STOPT: UsageTrigger.APPLICATION_STOP,
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +90,9 @@ class PfcpForwarder:
         self._sessions: dict[int, _Remote] = {}
         self._leaving: set[_Remote] = set()             # removed here, and not yet over there
         self._usage_period_s = usage_period_s
+        self._applications: dict[str, Application] = {}         # as they shall be
+        self._provisioned: dict[str, Application] = {}          # as the function knows them
+        self._provisioning: asyncio.Task[None] | None = None
         self._retired = Usage()
         self._error_indications = 0
 
@@ -104,6 +118,8 @@ class PfcpForwarder:
         """Release the association, with which the sessions over there end."""
         await self.endpoint.close()
         workers = [remote.worker for remote in (*self._sessions.values(), *self._leaving) if remote.worker is not None]
+        if self._provisioning is not None:
+            workers.append(self._provisioning)
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
@@ -136,8 +152,31 @@ class PfcpForwarder:
         return 0xFFFFFFFF, 0
 
     def provision(self, applications: Iterable[Application]) -> None:
-        if list(applications):
-            raise RuleError("the user-plane function is not told about applications")
+        self._applications = {application.id: application for application in applications}
+        self._provision_later()
+
+    def _provision_later(self) -> None:
+        if self.is_associated and self._provisioning is None:
+            self._provisioning = asyncio.get_running_loop().create_task(self._provision(), name=f"{self.endpoint.interface} applications")
+
+    async def _provision(self) -> None:
+        """Until what the function knows is what it shall know; where that fails, the next change or association tries again."""
+        try:
+            while self._provisioned != self._applications:
+                wanted = dict(self._applications)
+                changed = [application for application in wanted.values() if self._provisioned.get(application.id) != application]
+                gone = [Application(id=known) for known in self._provisioned.keys() - wanted.keys()]
+                request = PfdManagementRequest(application_ids_pfds=tuple([application_pfds(application) for application in (*changed, *gone)]))
+                answer = (await self.endpoint.request(self._peer, None, request)).message
+                assert isinstance(answer, PfdManagementResponse)
+                if answer.cause >= CauseValue.REQUEST_REJECTED:
+                    log.warning("%s refuses applications: %r", self._peer, answer.cause)
+                    return
+                self._provisioned = wanted
+        except (TimerExpired, WireError, ConnectionError) as error:
+            log.warning("%s is not told about applications: %s", self._peer, error)
+        finally:
+            self._provisioning = None
 
     def install(self, session: Session) -> None:
         if session.id in self._sessions:
@@ -289,6 +328,8 @@ class PfcpForwarder:
                 remote.up_seid = 0
                 remote.pending.clear()
         elif isinstance(event, AssociationEstablished):
+            self._provisioned = {}
+            self._provision_later()
             for remote in self._sessions.values():
                 if not remote.up_seid and not remote.pending:
                     self._establish_anew(remote)
@@ -324,9 +365,7 @@ class PfcpForwarder:
                     self.on_event(DownlinkData(session_id=session.id, pdr_id=pdr_id, far_id=pdrs[pdr_id].far_id, dscp=dscp))
         self._take_usage(remote, report.usage_reports)
         for usage in report.usage_reports:
-            if UsageReportTrigger.VOLQU in usage.usage_report_trigger:
-                measured = self.usage(session.id)[usage.urr_id]
-                self.on_event(UsageReport(session_id=session.id, urr_id=usage.urr_id, trigger=UsageTrigger.VOLUME_QUOTA, usage=measured))
+            self._tell_usage(session, usage)
         if report.error_indication_report is not None:
             for fteid in report.error_indication_report.remote_fteids:
                 self._error_indications += 1
@@ -335,12 +374,28 @@ class PfcpForwarder:
                 if tunnel is not None and far is not None:
                     self.on_event(ErrorIndication(session_id=session.id, far_id=far.id, tunnel=tunnel))
 
+    def _tell_usage(self, session: Session, report: UsageReportAtSession) -> None:
+        urr = next((urr for urr in session.urrs if urr.id == report.urr_id), None)
+        if urr is None or session.id not in self._sessions:
+            return
+        detected = report.application_detection_information
+        application_id = None if detected is None else detected.application_id.decode(errors="replace")
+        for theirs, ours in _TRIGGERS.items():
+            # usage that is only wanted for the totals is nobody's event
+            if theirs in report.usage_report_trigger and (ours is not UsageTrigger.PERIOD or urr.period_s is not None):
+                usage = self._sessions[session.id].usage[urr.id]
+                is_application = ours in (UsageTrigger.APPLICATION_START, UsageTrigger.APPLICATION_STOP)
+                self.on_event(UsageReport(
+                    session_id=session.id, urr_id=urr.id, trigger=ours, usage=usage, application_id=application_id if is_application else None))
+
     def _take_usage(self, remote: _Remote, reports: Iterable[UsageReportAtModification]) -> None:
         for report in reports:
-            volume = report.volume_measurement
-            if volume is not None:
-                used = Usage(uplink_octets=volume.uplink_octets or 0, downlink_octets=volume.downlink_octets or 0)
-                remote.usage[report.urr_id] = remote.usage.get(report.urr_id, Usage()) + used
+            volume = report.volume_measurement or Volume()
+            used = Usage(
+                uplink_octets=volume.uplink_octets or 0, downlink_octets=volume.downlink_octets or 0,
+                duration_s=float(report.duration_measurement_s or 0),
+            )
+            remote.usage[report.urr_id] = remote.usage.get(report.urr_id, Usage()) + used
 
     def _remote_seid(self, seid: int) -> int | None:
         remote = self._sessions.get(seid)

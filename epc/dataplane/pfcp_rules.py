@@ -7,13 +7,16 @@ updates name only what changes, and gets the forwarder's rules out of that.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import TypeVar
 
 from epc.dataplane.rules import (
+    Application,
     ApplyAction,
+    Duplicate,
     Far,
     FTeid,
     Gate,
@@ -27,6 +30,7 @@ from epc.dataplane.rules import (
     UeIpAddress,
     Urr,
 )
+from epc.dataplane.usage import does_more_than_count, measures_time
 from epc.wire import pfcp
 from epc.wire.errors import WireError
 from epc.wire.gtpv2.elements import decode_labels, encode_labels
@@ -83,9 +87,13 @@ def modification(former: Session, change: SessionChange, *, usage_period_s: int 
     Raises :class:`InexpressibleChange` for what updates cannot say, since what is absent from them stays as it is.
     """
     pdrs, fars, qers, urrs = _by_id(former.pdrs), _by_id(former.fars), _by_id(former.qers), _by_id(former.urrs)
+    # one that redirects no longer is another one with the same id: an update cannot take that away
+    anew = [far.id for far in change.fars if far.id in fars and fars[far.id].redirect_url is not None and far.redirect_url is None]
+    for far_id in anew:
+        del fars[far_id]
     message = pfcp.SessionModificationRequest(
         remove_pdrs=tuple([pfcp.RemovePdr(pdr_id=rule_id) for rule_id in change.remove_pdrs]),
-        remove_fars=tuple([pfcp.RemoveFar(far_id=rule_id) for rule_id in change.remove_fars]),
+        remove_fars=tuple([pfcp.RemoveFar(far_id=rule_id) for rule_id in (*change.remove_fars, *anew)]),
         remove_urrs=tuple([pfcp.RemoveUrr(urr_id=rule_id) for rule_id in change.remove_urrs]),
         remove_qers=tuple([pfcp.RemoveQer(qer_id=rule_id) for rule_id in change.remove_qers]),
         create_pdrs=tuple([_create_pdr(pdr) for pdr in change.pdrs if pdr.id not in pdrs]),
@@ -98,7 +106,8 @@ def modification(former: Session, change: SessionChange, *, usage_period_s: int 
             if far.id in fars and (far != fars[far.id] or ApplyAction.BUFFER in far.apply_action)
         ]),
         update_urrs=tuple([
-            _update_urr(urr, usage_period_s) for urr in change.urrs if urr.id in urrs and (urr != urrs[urr.id] or urr.volume_quota_octets is not None)
+            _update_urr(urrs[urr.id], urr, usage_period_s) for urr in change.urrs
+            if urr.id in urrs and (urr != urrs[urr.id] or does_more_than_count(urr))
         ]),
         update_qers=tuple([_update_qer(qer) for qer in change.qers if qer.id in qers and qer != qers[qer.id]]),
     )
@@ -151,6 +160,7 @@ def _pdi(pdr: Pdr) -> pfcp.Pdi:
         ue_ip_address=None if ue is None else pfcp.UeIpAddress(
             ipv4=ue.ipv4, ipv6=None if prefix is None else prefix.network_address, is_destination=pdr.source_interface is Interface.CORE),
         sdf_filters=tuple([pfcp.SdfFilter(flow_description=flow_description(sdf)) for sdf in pdr.sdf_filters]),
+        application_id=None if pdr.application_id is None else pdr.application_id.encode(),
     )
 
 
@@ -176,12 +186,13 @@ def flow_description(sdf: SdfFilter) -> str:
 
 _ACTIONS = (
     (ApplyAction.DROP, pfcp.ApplyAction.DROP), (ApplyAction.FORWARD, pfcp.ApplyAction.FORW), (ApplyAction.BUFFER, pfcp.ApplyAction.BUFF),
-    (ApplyAction.NOTIFY_CP, pfcp.ApplyAction.NOCP),
+    (ApplyAction.NOTIFY_CP, pfcp.ApplyAction.NOCP), (ApplyAction.DUPLICATE, pfcp.ApplyAction.DUPL),
 )
 _ACTION_OF = {
     action: sum((theirs for ours, theirs in _ACTIONS if ours in action), pfcp.ApplyAction(0))
     for action in (
         ApplyAction.DROP, ApplyAction.FORWARD, ApplyAction.BUFFER, ApplyAction.BUFFER | ApplyAction.NOTIFY_CP,
+        ApplyAction.FORWARD | ApplyAction.DUPLICATE,
     )
 }
 
@@ -197,9 +208,16 @@ def _create_far(far: Far) -> pfcp.CreateFar:
     parameters = None
     if ApplyAction.FORWARD in far.apply_action:
         parameters = pfcp.ForwardingParameters(
-            destination_interface=SourceInterface(far.destination_interface), network_instance=_link(far), outer_header_creation=_header(far)
+            destination_interface=SourceInterface(far.destination_interface), network_instance=_link(far), outer_header_creation=_header(far),
+            redirect_information=_redirection(far),
         )
-    return pfcp.CreateFar(far_id=far.id, apply_action=_apply_action(far), forwarding_parameters=parameters)
+    return pfcp.CreateFar(
+        far_id=far.id, apply_action=_apply_action(far), forwarding_parameters=parameters,
+        duplicating_parameters=tuple([
+            pfcp.DuplicatingParameters(destination_interface=SourceInterface(way.destination_interface), outer_header_creation=_header(way))
+            for way in _copies(far)
+        ]),
+    )
 
 
 def _update_far(former: Far, far: Far, *, end_marker: bool) -> pfcp.UpdateFar:
@@ -209,16 +227,32 @@ def _update_far(former: Far, far: Far, *, end_marker: bool) -> pfcp.UpdateFar:
     if ApplyAction.FORWARD in far.apply_action:
         parameters = pfcp.UpdateForwardingParameters(
             destination_interface=SourceInterface(far.destination_interface), network_instance=_link(far), outer_header_creation=_header(far),
-            flags=pfcp.SmReqFlags.SNDEM if end_marker else None,
+            redirect_information=_redirection(far), flags=pfcp.SmReqFlags.SNDEM if end_marker else None,
         )
-    return pfcp.UpdateFar(far_id=far.id, apply_action=_apply_action(far), update_forwarding_parameters=parameters)
+    return pfcp.UpdateFar(
+        far_id=far.id, apply_action=_apply_action(far), update_forwarding_parameters=parameters,
+        update_duplicating_parameters=tuple([
+            pfcp.UpdateDuplicatingParameters(destination_interface=SourceInterface(way.destination_interface), outer_header_creation=_header(way))
+            for way in _copies(far)
+        ]),
+    )
+
+
+def _copies(far: Far) -> tuple[Duplicate, ...]:
+    if any(way.network_instance for way in far.duplicates):
+        raise RuleError(f"FAR {far.id}: PFCP cannot name the link that a copy goes to")
+    return far.duplicates if ApplyAction.DUPLICATE in far.apply_action else ()
+
+
+def _redirection(far: Far) -> pfcp.RedirectInformation | None:
+    return None if far.redirect_url is None else pfcp.RedirectInformation(type=pfcp.RedirectAddressType.URL, address=far.redirect_url)
 
 
 def _link(far: Far) -> bytes | None:
     return encode_labels(far.network_instance) if far.network_instance else None
 
 
-def _header(far: Far) -> pfcp.OuterHeaderCreation | None:
+def _header(far: Far | Duplicate) -> pfcp.OuterHeaderCreation | None:
     tunnel = far.outer_header_creation
     return None if tunnel is None else pfcp.OuterHeaderCreation.gtpu(tunnel.teid, tunnel.address)
 
@@ -255,23 +289,62 @@ def _update_qer(qer: Qer) -> pfcp.UpdateQer:
 
 
 def _create_urr(urr: Urr, period_s: int | None) -> pfcp.CreateUrr:
+    """``period_s`` is how often usage is wanted all the same, if the rule has no period of its own."""
     return pfcp.CreateUrr(
-        urr_id=urr.id, measurement_method=pfcp.MeasurementMethod.VOLUM, reporting_triggers=_triggers(urr, period_s), measurement_period_s=period_s,
-        volume_quota=_quota(urr),
+        urr_id=urr.id, measurement_method=_methods(urr), reporting_triggers=_triggers(urr, period_s),
+        measurement_period_s=_seconds(urr.period_s) or period_s, volume_threshold=_volume(urr.volume_threshold_octets),
+        volume_quota=_volume(urr.volume_quota_octets), time_threshold_s=_seconds(urr.time_threshold_s), time_quota_s=_seconds(urr.time_quota_s),
+        quota_holding_time_s=_seconds(urr.quota_holding_time_s), inactivity_detection_time_s=_seconds(urr.inactivity_s),
     )
 
 
-def _update_urr(urr: Urr, period_s: int | None) -> pfcp.UpdateUrr:
-    return pfcp.UpdateUrr(urr_id=urr.id, reporting_triggers=_triggers(urr, period_s), volume_quota=_quota(urr))
+def _update_urr(former: Urr, urr: Urr, period_s: int | None) -> pfcp.UpdateUrr:
+    """What the rule no longer has is told as the most there is, or loses its trigger: what is absent stays."""
+    created = _create_urr(urr, period_s)
+    return pfcp.UpdateUrr(
+        urr_id=urr.id, measurement_method=created.measurement_method, reporting_triggers=created.reporting_triggers,
+        measurement_period_s=created.measurement_period_s, volume_threshold=created.volume_threshold,
+        volume_quota=created.volume_quota or (None if former.volume_quota_octets is None else _UNLIMITED_VOLUME),
+        time_threshold_s=created.time_threshold_s, quota_holding_time_s=created.quota_holding_time_s,
+        time_quota_s=_UNLIMITED_S if created.time_quota_s is None and former.time_quota_s is not None else created.time_quota_s,
+        inactivity_detection_time_s=_UNLIMITED_S if urr.inactivity_s is None and former.inactivity_s is not None
+        else created.inactivity_detection_time_s,
+    )
+
+
+def _methods(urr: Urr) -> pfcp.MeasurementMethod:
+    return pfcp.MeasurementMethod.VOLUM | (pfcp.MeasurementMethod.DURAT if measures_time(urr) else 0)
 
 
 def _triggers(urr: Urr, period_s: int | None) -> pfcp.ReportingTriggers:
-    triggers = pfcp.ReportingTriggers(0) if period_s is None else pfcp.ReportingTriggers.PERIO
-    return triggers if urr.volume_quota_octets is None else triggers | pfcp.ReportingTriggers.VOLQU
+    wanted = (
+        (urr.period_s or period_s, pfcp.ReportingTriggers.PERIO), (urr.volume_threshold_octets, pfcp.ReportingTriggers.VOLTH),
+        (urr.time_threshold_s, pfcp.ReportingTriggers.TIMTH), (urr.volume_quota_octets, pfcp.ReportingTriggers.VOLQU),
+        (urr.time_quota_s, pfcp.ReportingTriggers.TIMQU), (urr.quota_holding_time_s, pfcp.ReportingTriggers.QUHTI),
+        (urr.application_events or None, pfcp.ReportingTriggers.START | pfcp.ReportingTriggers.STOPT),
+    )
+    return pfcp.ReportingTriggers(sum([trigger for limit, trigger in wanted if limit is not None], pfcp.ReportingTriggers(0)))
 
 
-def _quota(urr: Urr) -> pfcp.Volume | None:
-    return None if urr.volume_quota_octets is None else pfcp.Volume(total_octets=urr.volume_quota_octets)
+_UNLIMITED_VOLUME = pfcp.Volume(total_octets=0xFFFFFFFFFFFFFFFF)
+_UNLIMITED_S = 0xFFFFFFFF
+
+
+def _volume(octets: int | None) -> pfcp.Volume | None:
+    return None if octets is None else pfcp.Volume(total_octets=octets)
+
+
+def _seconds(duration_s: float | None) -> int | None:
+    """Whole ones, of which a part is one too."""
+    return None if duration_s is None else min(math.ceil(duration_s), _UNLIMITED_S)
+
+
+def application_pfds(application: Application) -> pfcp.ApplicationIdsPfds:
+    """What a PFD Management Request says of it."""
+    contents = [pfcp.PfdContents(domain_name=name) for name in application.domain_names]
+    contents += [pfcp.PfdContents(flow_description=flow_description(sdf)) for sdf in application.flows]
+    return pfcp.ApplicationIdsPfds(
+        application_id=application.id.encode(), pfd_contexts=(pfcp.PfdContext(pfd_contents=tuple(contents)),) if contents else ())
 
 
 def _by_id(rules: Iterable[_Rule]) -> dict[int, _Rule]:
@@ -387,7 +460,7 @@ def change_between(former: Session, wanted: Session, request: pfcp.SessionModifi
     """
     pdrs, fars, qers, urrs = _by_id(former.pdrs), _by_id(former.fars), _by_id(former.qers), _by_id(former.urrs)
     named_fars = {update.far_id for update in request.update_fars}
-    named_urrs = {update.urr_id for update in request.update_urrs if update.volume_quota is not None}
+    named_urrs = {update.urr_id for update in request.update_urrs if any(getattr(update, limit) is not None for limit in _LIMITS)}
     end_markers = {
         update.far_id for update in request.update_fars
         if update.update_forwarding_parameters is not None and update.update_forwarding_parameters.flags is not None
@@ -402,6 +475,9 @@ def change_between(former: Session, wanted: Session, request: pfcp.SessionModifi
         remove_qers=tuple(qers.keys() - _by_id(wanted.qers).keys()), remove_urrs=tuple(urrs.keys() - _by_id(wanted.urrs).keys()),
         end_markers=tuple([far_id for far_id in end_markers if far_id in fars and fars[far_id].outer_header_creation is not None]),
     )
+
+
+_LIMITS = ("volume_quota", "volume_threshold", "time_quota_s", "time_threshold_s", "quota_holding_time_s")
 
 
 def _put(rules: dict[int, T], rule_id: int, rule: T, rule_type: RuleType) -> None:
@@ -446,9 +522,16 @@ def _updated_far(former: pfcp.CreateFar, update: pfcp.UpdateFar) -> pfcp.CreateF
             destination_interface=_kept(change.destination_interface, parameters.destination_interface),
             network_instance=_kept(change.network_instance, parameters.network_instance),
             outer_header_creation=_kept(change.outer_header_creation, parameters.outer_header_creation),
+            redirect_information=_kept(change.redirect_information, parameters.redirect_information),
         )
+    copies = tuple([
+        pfcp.DuplicatingParameters(
+            destination_interface=_kept(way.destination_interface, SourceInterface.CORE), outer_header_creation=way.outer_header_creation)
+        for way in update.update_duplicating_parameters
+    ])
     return replace(
         former, apply_action=_kept(update.apply_action, former.apply_action), forwarding_parameters=parameters,
+        duplicating_parameters=copies or former.duplicating_parameters,
         bar_id=_kept(update.bar_id, former.bar_id),
     )
 
@@ -509,7 +592,8 @@ def _pdr(pdr: pfcp.CreatePdr, default_network_instance: str) -> Pdr:
         raise RuleFailure(str(error), RuleType.PDR, pdr.pdr_id) from error
     return Pdr(
         id=pdr.pdr_id, precedence=pdr.precedence, source_interface=source, local_f_teid=fteid, network_instance=link,
-        ue_ip_address=None if pdi.ue_ip_address is None else _ue_ip_address(pdi.ue_ip_address), sdf_filters=filters, far_id=pdr.far_id,
+        ue_ip_address=None if pdi.ue_ip_address is None else _ue_ip_address(pdi.ue_ip_address), sdf_filters=filters,
+        application_id=None if pdi.application_id is None else pdi.application_id.decode(errors="replace"), far_id=pdr.far_id,
         qer_ids=pdr.qer_ids, urr_ids=pdr.urr_ids,
     )
 
@@ -518,8 +602,8 @@ def _problem(pdr: pfcp.CreatePdr, source: Interface) -> str | None:
     """What of the rule no forwarder of ours can do."""
     pdi, removal = pdr.pdi, pdr.outer_header_removal
     ue = pdi.ue_ip_address
-    if pdi.application_id is not None or pdr.activate_predefined_rules:
-        return "applications and predefined rules are not known here"
+    if pdr.activate_predefined_rules:
+        return "there are no predefined rules"
     if pdi.local_fteid is None and removal is not None:
         return "there is no outer header to remove"
     if pdi.local_fteid is not None and (removal is None or removal.description not in _GTP_U_REMOVALS):
@@ -552,17 +636,40 @@ def _far(far: pfcp.CreateFar, default_network_instance: str) -> Far:
     if parameters is None:
         raise RuleFailure("no forwarding parameters", RuleType.FAR, far.far_id, cause=CauseValue.CONDITIONAL_IE_MISSING)
     destination = _interface(parameters.destination_interface, RuleType.FAR, far.far_id)
-    header = parameters.outer_header_creation
-    if header is None:
+    tunnel = _tunnel(parameters.outer_header_creation, far.far_id)
+    link = ""
+    if tunnel is None:
         link = default_network_instance if parameters.network_instance is None else network_instance(parameters.network_instance)
-        return Far(id=far.far_id, apply_action=action, destination_interface=destination, network_instance=link)
+    redirection = parameters.redirect_information
+    if redirection is not None and redirection.type != pfcp.RedirectAddressType.URL:
+        raise RuleFailure(f"cannot redirect to {redirection}", RuleType.FAR, far.far_id, cause=CauseValue.INVALID_FORWARDING_POLICY)
+    return Far(
+        id=far.far_id, apply_action=action, destination_interface=destination, outer_header_creation=tunnel, network_instance=link,
+        duplicates=_duplicates(far, default_network_instance) if ApplyAction.DUPLICATE in action else (),
+        redirect_url=None if redirection is None else redirection.address,
+    )
+
+
+def _duplicates(far: pfcp.CreateFar, default_network_instance: str) -> tuple[Duplicate, ...]:
+    """The LI function is beyond a tunnel from the core side."""
+    found = []
+    for way in far.duplicating_parameters:
+        tunnel = _tunnel(way.outer_header_creation, far.far_id)
+        to_li = way.destination_interface == SourceInterface.LI_FUNCTION
+        found.append(Duplicate(
+            destination_interface=Interface.CORE if to_li else _interface(way.destination_interface, RuleType.FAR, far.far_id),
+            outer_header_creation=tunnel, network_instance=default_network_instance if tunnel is None else "",
+        ))
+    return tuple(found)
+
+
+def _tunnel(header: pfcp.OuterHeaderCreation | None, far_id: int) -> FTeid | None:
+    if header is None:
+        return None
     address: IPv4Address | IPv6Address | None = header.ipv4 if header.ipv4 is not None else header.ipv6
     if header.teid is None or address is None:
-        raise RuleFailure(f"cannot create {header.description!r}", RuleType.FAR, far.far_id)
-    return Far(
-        id=far.far_id, apply_action=action, destination_interface=destination,
-        outer_header_creation=FTeid(teid=header.teid, address=str(address)),
-    )
+        raise RuleFailure(f"cannot create {header.description!r}", RuleType.FAR, far_id)
+    return FTeid(teid=header.teid, address=str(address))
 
 
 def _qer(qer: pfcp.CreateQer) -> Qer:
@@ -581,13 +688,45 @@ def _bps(rate_kbps: int) -> int | None:
 
 
 def _urr(urr: pfcp.CreateUrr) -> Urr:
-    """What only reports is the business of who makes the reports; quotas stop packets."""
-    if urr.time_quota_s is not None:
-        raise RuleFailure("time quotas are not enforced here", RuleType.URR, urr.urr_id)
-    quota = urr.volume_quota
+    """Thresholds of one direction are looked at by who makes the reports; quotas are for both together."""
+    triggers, quota = urr.reporting_triggers, urr.volume_quota
     if quota is not None and (quota.total_octets is None or quota.uplink_octets is not None or quota.downlink_octets is not None):
         raise RuleFailure("a volume quota is one for both directions together", RuleType.URR, urr.urr_id)
-    return Urr(id=urr.urr_id, volume_quota_octets=None if quota is None else quota.total_octets)
+
+    def wanted(limit: T | None, trigger: pfcp.ReportingTriggers) -> T | None:
+        return limit if trigger in triggers else None
+
+    threshold = wanted(urr.volume_threshold, pfcp.ReportingTriggers.VOLTH)
+    made = Urr(
+        id=urr.urr_id, volume_quota_octets=None if quota in (None, _UNLIMITED_VOLUME) else quota.total_octets,
+        volume_threshold_octets=None if threshold is None else threshold.total_octets,
+        time_quota_s=_limited(urr.time_quota_s), time_threshold_s=wanted(urr.time_threshold_s, pfcp.ReportingTriggers.TIMTH),
+        inactivity_s=_limited(urr.inactivity_detection_time_s),
+        quota_holding_time_s=wanted(urr.quota_holding_time_s, pfcp.ReportingTriggers.QUHTI),
+        period_s=wanted(urr.measurement_period_s or None, pfcp.ReportingTriggers.PERIO),
+        application_events=bool(triggers & (pfcp.ReportingTriggers.START | pfcp.ReportingTriggers.STOPT)),
+    )
+    if pfcp.MeasurementMethod.DURAT in urr.measurement_method and not measures_time(made):
+        return replace(made, inactivity_s=math.inf)         # once begun, for ever
+    return made
+
+
+def _limited(duration_s: int | None) -> int | None:
+    return None if duration_s == _UNLIMITED_S else duration_s
+
+
+def application_of(pfds: pfcp.ApplicationIdsPfds) -> Application:
+    """Raises ``ValueError`` for what cannot be recognised by: URLs, own content, flows of another form."""
+    contents = [each for context in pfds.pfd_contexts for each in context.pfd_contents]
+    names, flows = [], []
+    for each in contents:
+        if each.url is not None or each.custom is not None:
+            raise ValueError("applications are recognised by domain names and flows only")
+        if each.domain_name is not None:
+            names.append(each.domain_name.lower().strip("."))
+        if each.flow_description is not None:
+            flows.append(SdfFilter.from_flow_description(each.flow_description))
+    return Application(id=pfds.application_id.decode(errors="replace"), domain_names=tuple(names), flows=tuple(flows))
 
 
 def tunnel_of(fteid: Fteid | ChooseFteid) -> FTeid | None:

@@ -157,7 +157,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Where a copy goes (Duplicating Parameters, TS 29.244 clause 7.5.2.3-3): fields as in :class:`Far`."""
+    """Where a copy goes (Duplicating Parameters, TS 29.244 table 7.5.2.3-3): fields as in :class:`Far`. PFCP can name no link in it.
+
+    A tunnel towards a side without GTP-U port leaves by the other side's.
+    """
 
     destination_interface: Interface = Interface.CORE
     outer_header_creation: FTeid | None = None
@@ -202,8 +205,8 @@ class Urr:
     * **Quotas.** After ``volume_quota_octets`` in both directions together, or ``time_quota_s`` of use, nothing passes any more and one
       :class:`~epc.dataplane.forwarder.UsageReport` says so; the packet that uses the volume up still passes. With a quota of 0 octets the
       first packet asks: it is dropped and makes that report.
-    * **Thresholds.** A report is made each time that much more was used since the last report of a threshold or period; packets go on.
-      ``period_s`` makes one each period, used or not.
+    * **Thresholds.** A report is made each time that much more was used since the last report of a threshold; packets go on. ``period_s``
+      makes one each period, used or not.
     * **Time of use** starts with a packet and stops ``inactivity_s`` after the last one, that pause included, or when nothing passes any
       more; without ``inactivity_s`` it runs from the first packet on. It is measured if anything here but ``period_s`` is given in seconds.
     * ``quota_holding_time_s`` after the last packet one report says that nobody uses the quota; the quota is then taken back, and the next

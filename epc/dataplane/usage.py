@@ -23,8 +23,7 @@ class Measurement:
         self.urr = urr
         self.has_quota = urr.volume_quota_octets is not None or urr.time_quota_s is not None
         self.has_threshold = urr.volume_threshold_octets is not None
-        self.measures_time = any(
-            limit is not None for limit in (urr.time_quota_s, urr.time_threshold_s, urr.inactivity_s, urr.quota_holding_time_s))
+        self.measures_time = measures_time(urr)
         self.quota_left = _UNLIMITED if urr.volume_quota_octets is None else urr.volume_quota_octets
         self.threshold_left = urr.volume_threshold_octets or 0
         self.last_packet_s = -_NEVER
@@ -144,10 +143,10 @@ class Measurement:
             self._using_since_s = None
 
     def _send(self, trigger: UsageTrigger) -> None:
-        """Thresholds count from the last report."""
+        """Thresholds count from the last report of one."""
         if self._is_over:
             return
-        if trigger in (UsageTrigger.VOLUME_THRESHOLD, UsageTrigger.TIME_THRESHOLD, UsageTrigger.PERIOD):
+        if trigger in (UsageTrigger.VOLUME_THRESHOLD, UsageTrigger.TIME_THRESHOLD):
             if self.has_threshold:
                 self.restart_threshold()
                 self._threshold_told = False
@@ -193,6 +192,10 @@ class Measurement:
             self._stop_use()
             self._send(UsageTrigger.QUOTA_HOLDING_TIME)
         self._set_timer()
+
+
+def measures_time(urr: Urr) -> bool:
+    return any(limit is not None for limit in (urr.time_quota_s, urr.time_threshold_s, urr.inactivity_s, urr.quota_holding_time_s))
 
 
 def does_more_than_count(urr: Urr) -> bool:

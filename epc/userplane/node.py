@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import ClassVar, TypeVar
 
-from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder
+from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, UsageTrigger
 from epc.dataplane.forwarder import UsageReport as UsageEvent
-from epc.dataplane.rules import Usage
+from epc.dataplane.rules import Application, Usage
 from epc.node import Node, View
 from epc.node.pfcp import PfcpInterface, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane
@@ -18,7 +19,8 @@ from epc.peer.pfcp import AssociationEvent, AssociationLost, LocalEntity, Reques
 from epc.procedure import table
 from epc.transport.pfcp import PfcpEndpoint
 from epc.userplane.config import UserPlaneConfig
-from epc.userplane.session import CHECKED, UpSession, UrrState
+from epc.userplane.pfd_management import pfd_management
+from epc.userplane.session import UpSession, UrrState, threshold_of_one_direction
 from epc.userplane.session_deletion import session_deletion
 from epc.userplane.session_establishment import session_establishment
 from epc.userplane.session_modification import session_modification
@@ -26,12 +28,14 @@ from epc.userplane.session_report import session_report
 from epc.wire import pfcp
 from epc.wire.pfcp import (
     REPLY_TO,
+    ApplicationDetectionInformation,
     CauseValue,
     DownlinkDataReport,
     DownlinkDataServiceInformation,
     ErrorIndicationReport,
     Fteid,
     MessageType,
+    PfdManagementRequest,
     ReportType,
     SessionEstablishmentRequest,
     SessionReportRequest,
@@ -47,7 +51,13 @@ from epc.wire.pfcp import (
 C = TypeVar("C", bound=UserPlaneConfig)
 _R = TypeVar("_R", bound=UsageReportAtModification)
 
-FEATURES = UpFunctionFeatures.FTUP | UpFunctionFeatures.EMPU
+FEATURES = UpFunctionFeatures.FTUP | UpFunctionFeatures.EMPU | UpFunctionFeatures.PFDM | UpFunctionFeatures.TREU
+_TRIGGERS = {
+    UsageTrigger.VOLUME_THRESHOLD: UsageReportTrigger.VOLTH, UsageTrigger.TIME_THRESHOLD: UsageReportTrigger.TIMTH,
+    UsageTrigger.PERIOD: UsageReportTrigger.PERIO, UsageTrigger.VOLUME_QUOTA: UsageReportTrigger.VOLQU,
+    UsageTrigger.TIME_QUOTA: UsageReportTrigger.TIMQU, UsageTrigger.QUOTA_HOLDING_TIME: UsageReportTrigger.QUHTI,
+    UsageTrigger.APPLICATION_START: UsageReportTrigger.START, UsageTrigger.APPLICATION_STOP: UsageReportTrigger.STOPT,
+}
 _OF_A_SESSION = table((session_modification, session_deletion))
 
 
@@ -72,6 +82,7 @@ class UserPlaneNode(Node[C]):
 
     async def start(self) -> None:
         self.sessions: dict[int, UpSession] = {}                # by our SEID
+        self.applications: dict[str, Application] = {}          # by id
         self._checked: set[UpSession] = set()
         self._check: asyncio.TimerHandle | None = None
         self._last_seid = self.entropy.getrandbits(48) << 12    # a restarted node does not hand out what a peer still uses
@@ -121,9 +132,9 @@ class UserPlaneNode(Node[C]):
 
     def changed(self, session: UpSession) -> None:
         """URRs may have come or gone: measure from now on, and look at them if they want reports."""
-        now_s, now_ntp = self._loop.time(), ntp_seconds(self.clock())
+        now_ntp = ntp_seconds(self.clock())
         for urr_id in session.rules.urrs:
-            session.urrs.setdefault(urr_id, UrrState(now_s, now_ntp))
+            session.urrs.setdefault(urr_id, UrrState(now_ntp))
         for urr_id in session.urrs.keys() - session.rules.urrs.keys():
             del session.urrs[urr_id]
         if session.is_checked:
@@ -134,7 +145,7 @@ class UserPlaneNode(Node[C]):
 
     def report(self, kind: type[_R], session: UpSession, urr_id: int, trigger: UsageReportTrigger, usage: Usage) -> _R:
         return session.urrs[urr_id].report(
-            kind, session.rules.urrs[urr_id], trigger, usage, now_s=self._loop.time(), now_ntp=ntp_seconds(self.clock()))
+            kind, session.rules.urrs[urr_id], trigger, usage, now_ntp=ntp_seconds(self.clock()))
 
     def _check_later(self) -> None:
         if self._check is None:
@@ -142,15 +153,13 @@ class UserPlaneNode(Node[C]):
 
     def _check_usage(self) -> None:
         self._check = None
-        now_s = self._loop.time()
         for session in self._checked:
             usage = self.forwarder.usage(session.seid)
             reports = []
             for urr_id, rule in session.rules.urrs.items():
-                if rule.reporting_triggers & CHECKED:
-                    due = session.urrs[urr_id].due(rule, usage[urr_id], now_s)
-                    if due:
-                        reports.append(self.report(UsageReport, session, urr_id, due, usage[urr_id]))
+                threshold = threshold_of_one_direction(rule)
+                if threshold is not None and session.urrs[urr_id].exceeds(threshold, usage[urr_id]):
+                    reports.append(self.report(UsageReport, session, urr_id, UsageReportTrigger.VOLTH, usage[urr_id]))
             if reports:
                 self._send(session, SessionReportRequest(report_type=ReportType.USAR, usage_reports=tuple(reports)))
         if self._checked:
@@ -166,6 +175,9 @@ class UserPlaneNode(Node[C]):
                 self._refuse(received, CauseValue.NO_ESTABLISHED_PFCP_ASSOCIATION, message.cp_fseid.seid)
             else:
                 self.runner.start(session_establishment, self, received, association)
+            return
+        if isinstance(message, PfdManagementRequest):
+            self.runner.start(pfd_management, self, received)
             return
         session = self.sessions.get(received.seid or 0)
         found = _OF_A_SESSION.get(type(message))
@@ -200,14 +212,17 @@ class UserPlaneNode(Node[C]):
             return
         if isinstance(event, DownlinkData):
             information = DownlinkDataServiceInformation(paging_policy_indication=event.dscp)
-            report = DownlinkDataReport(pdr_ids=(event.pdr_id,), downlink_data_service_information=(information,) if event.dscp else ())
-            self._send(session, SessionReportRequest(report_type=ReportType.DLDR, downlink_data_report=report))
+            arrived = DownlinkDataReport(pdr_ids=(event.pdr_id,), downlink_data_service_information=(information,) if event.dscp else ())
+            self._send(session, SessionReportRequest(report_type=ReportType.DLDR, downlink_data_report=arrived))
         elif isinstance(event, ErrorIndication):
             lost = ErrorIndicationReport(remote_fteids=(Fteid.at(event.tunnel.teid, event.tunnel.address),))
             self._send(session, SessionReportRequest(report_type=ReportType.ERIR, error_indication_report=lost))
         else:
-            used_up = self.report(UsageReport, session, event.urr_id, UsageReportTrigger.VOLQU, event.usage)
-            self._send(session, SessionReportRequest(report_type=ReportType.USAR, usage_reports=(used_up,)))
+            report = self.report(UsageReport, session, event.urr_id, _TRIGGERS[event.trigger], event.usage)
+            if event.application_id is not None:
+                detected = ApplicationDetectionInformation(application_id=event.application_id.encode())
+                report = replace(report, application_detection_information=detected)
+            self._send(session, SessionReportRequest(report_type=ReportType.USAR, usage_reports=(report,)))
 
     def _send(self, session: UpSession, report: SessionReportRequest) -> None:
         self.runner.start(session_report, self, session, report)

@@ -20,50 +20,42 @@ from epc.wire.pfcp import (
 
 _R = TypeVar("_R", bound=UsageReportAtModification)
 
-CHECKED = ReportingTriggers.PERIO | ReportingTriggers.VOLTH | ReportingTriggers.TIMTH
-"""The triggers that are found by looking at the clock and the counters now and then."""
-
-
 @dataclass(slots=True, eq=False)
 class UrrState:
-    """What was reported of one URR: reports tell what has come since."""
+    """What was reported of one URR: reports tell what has come since (TS 29.244 clause 5.2.2.2)."""
 
-    since_s: float                      # on the loop's clock
     since_ntp: int
     reported: Usage = field(default_factory=Usage)
     sequence: int = 0                   # UR-SEQN of the next report
 
     def report(
-        self, kind: type[_R], rule: CreateUrr, trigger: UsageReportTrigger, usage: Usage, *, now_s: float, now_ntp: int
+        self, kind: type[_R], rule: CreateUrr, trigger: UsageReportTrigger, usage: Usage, *, now_ntp: int
     ) -> _R:
         """``usage`` is the total so far; from now on it counts as reported."""
         uplink, downlink = usage.uplink_octets - self.reported.uplink_octets, usage.downlink_octets - self.reported.downlink_octets
-        measures_time = MeasurementMethod.DURAT in rule.measurement_method
+        duration_s = round(usage.duration_s) - round(self.reported.duration_s)      # whole ones, which add up
         made = kind(
             urr_id=rule.urr_id, ur_seqn=self.sequence, usage_report_trigger=trigger, start_time_ntp=self.since_ntp, end_time_ntp=now_ntp,
             volume_measurement=Volume(total_octets=uplink + downlink, uplink_octets=uplink, downlink_octets=downlink),
-            duration_measurement_s=int(now_s - self.since_s) if measures_time else None,
+            duration_measurement_s=duration_s if MeasurementMethod.DURAT in rule.measurement_method else None,
         )
         self.sequence = (self.sequence + 1) & 0xFFFFFFFF
-        self.reported, self.since_s, self.since_ntp = usage, now_s, now_ntp
+        self.reported, self.since_ntp = usage, now_ntp
         return made
 
-    def due(self, rule: CreateUrr, usage: Usage, now_s: float) -> UsageReportTrigger:
-        """Which of the checked triggers have come true."""
-        wanted, elapsed_s = rule.reporting_triggers, now_s - self.since_s
-        found = UsageReportTrigger(0)
-        if ReportingTriggers.PERIO in wanted and rule.measurement_period_s is not None and elapsed_s >= rule.measurement_period_s:
-            found |= UsageReportTrigger.PERIO
-        if ReportingTriggers.TIMTH in wanted and rule.time_threshold_s is not None and elapsed_s >= rule.time_threshold_s:
-            found |= UsageReportTrigger.TIMTH
-        if ReportingTriggers.VOLTH in wanted and rule.volume_threshold is not None and self._exceeds(rule.volume_threshold, usage):
-            found |= UsageReportTrigger.VOLTH
-        return found
-
-    def _exceeds(self, threshold: Volume, usage: Usage) -> bool:
+    def exceeds(self, threshold: Volume, usage: Usage) -> bool:
+        """Does what one direction has used reach its threshold?"""
         uplink, downlink = usage.uplink_octets - self.reported.uplink_octets, usage.downlink_octets - self.reported.downlink_octets
-        counted = ((threshold.total_octets, uplink + downlink), (threshold.uplink_octets, uplink), (threshold.downlink_octets, downlink))
+        counted = ((threshold.uplink_octets, uplink), (threshold.downlink_octets, downlink))
         return any(limit is not None and octets >= limit for limit, octets in counted)
+
+
+def threshold_of_one_direction(rule: CreateUrr) -> Volume | None:
+    """It is found by looking at the counters now and then: the forwarder knows both directions together only."""
+    threshold = rule.volume_threshold
+    if ReportingTriggers.VOLTH not in rule.reporting_triggers or threshold is None:
+        return None
+    return None if threshold.uplink_octets is None and threshold.downlink_octets is None else threshold
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,4 +72,4 @@ class UpSession:
 
     @property
     def is_checked(self) -> bool:
-        return any(rule.reporting_triggers & CHECKED for rule in self.rules.urrs.values())
+        return any(threshold_of_one_direction(rule) is not None for rule in self.rules.urrs.values())

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from epc.dataplane.pfcp_rules import (
     InexpressibleChange,
     PfcpRules,
+    application_of,
+    application_pfds,
     change_between,
     changed,
     establishment,
@@ -21,7 +23,9 @@ from epc.dataplane.pfcp_rules import (
     network_instance,
 )
 from epc.dataplane.rules import (
+    Application,
     ApplyAction,
+    Duplicate,
     Far,
     FTeid,
     Gate,
@@ -35,7 +39,7 @@ from epc.dataplane.rules import (
     UeIpAddress,
     Urr,
 )
-from epc.wire.pfcp import SessionEstablishmentRequest, SessionModificationRequest, decode, encode
+from epc.wire.pfcp import PfdManagementRequest, SessionEstablishmentRequest, SessionModificationRequest, decode, encode
 
 T = TypeVar("T", Pdr, Far, Qer, Urr)
 
@@ -50,6 +54,10 @@ ues = st.builds(
 ) | st.just(UeIpAddress(ipv6_prefix=IPv6Network("2001:db8:2::/64")))
 kilobits = st.none() | st.integers(0, 10**9).map(lambda kbps: 1000 * kbps)
 links = st.sampled_from(["internet", "ims.mnc001"])
+seconds = st.none() | st.integers(1, 0xFFFFFFFE)
+urls = st.none() | st.sampled_from(["http://portal.example/", "https://topup.example/?a=b"])
+copy = st.builds(Duplicate, destination_interface=st.sampled_from(Interface), outer_header_creation=tunnels)
+copies = st.lists(copy, min_size=1, max_size=2).map(tuple)
 
 
 @st.composite
@@ -60,7 +68,9 @@ def sessions(draw: st.DrawFn) -> Session:
             st.builds(Far, id=st.just(far_id), apply_action=st.just(ApplyAction.FORWARD), destination_interface=st.sampled_from(Interface),
                       outer_header_creation=tunnels)
             | st.builds(Far, id=st.just(far_id), apply_action=st.just(ApplyAction.FORWARD), destination_interface=st.sampled_from(Interface),
-                        network_instance=links)
+                        network_instance=links, redirect_url=urls)
+            | st.builds(Far, id=st.just(far_id), apply_action=st.just(ApplyAction.FORWARD | ApplyAction.DUPLICATE),
+                        destination_interface=st.sampled_from(Interface), network_instance=links, duplicates=copies)
             | st.builds(Far, id=st.just(far_id), apply_action=st.sampled_from(
                 [ApplyAction.DROP, ApplyAction.BUFFER, ApplyAction.BUFFER | ApplyAction.NOTIFY_CP]), destination_interface=st.just(Interface.CORE)))
         for far_id in range(draw(st.integers(1, 3)))
@@ -71,12 +81,16 @@ def sessions(draw: st.DrawFn) -> Session:
         for qer_id in range(draw(st.integers(0, 2)))
     )
     urrs = tuple(
-        draw(st.builds(Urr, id=st.just(urr_id), volume_quota_octets=st.none() | u32)) for urr_id in range(1, 1 + draw(st.integers(0, 2))))
+        draw(st.builds(
+            Urr, id=st.just(urr_id), volume_quota_octets=st.none() | u32, volume_threshold_octets=st.none() | u32, time_quota_s=seconds,
+            time_threshold_s=seconds, inactivity_s=seconds, quota_holding_time_s=seconds, period_s=seconds, application_events=st.booleans(),
+        )) for urr_id in range(1, 1 + draw(st.integers(0, 2))))
     pdrs = tuple(
         draw(
             st.builds(
                 Pdr, id=st.just(pdr_id), precedence=u32, source_interface=st.sampled_from(Interface), local_f_teid=tunnels,
-                ue_ip_address=st.none() | ues, sdf_filters=st.lists(filters, max_size=2).map(tuple), far_id=st.sampled_from([far.id for far in fars]),
+                ue_ip_address=st.none() | ues, sdf_filters=st.lists(filters, max_size=2).map(tuple),
+                application_id=st.sampled_from([None, "video", "spiele-\u00e4"]), far_id=st.sampled_from([far.id for far in fars]),
                 qer_ids=st.sampled_from([(), tuple(qer.id for qer in qers)]), urr_ids=st.sampled_from([(), tuple(urr.id for urr in urrs)]))
             | st.builds(
                 Pdr, id=st.just(pdr_id), precedence=u32, source_interface=st.just(Interface.CORE), network_instance=links, ue_ip_address=ues,
@@ -152,6 +166,7 @@ def test_any_change_arrives_as_it_was_sent(former: Session, wanted: Session) -> 
     assert known.fars == in_order(wanted).fars
     assert [(qer.id, qer.uplink_gate, qer.downlink_gate, qer.uplink_mbr_bps, qer.downlink_mbr_bps) for qer in known.qers] == [
         (qer.id, qer.uplink_gate, qer.downlink_gate, qer.uplink_mbr_bps, qer.downlink_mbr_bps) for qer in in_order(wanted).qers]
+    assert known.urrs == in_order(wanted).urrs
     assert in_order(changed(installed, change_between(installed, known, request))) == known
 
 
@@ -190,6 +205,40 @@ def test_what_has_not_changed_is_not_told() -> None:
     assert message is not None
     (update,) = message.update_pdrs
     assert (update.precedence, update.pdi, update.far_id) == (5, None, None)
+
+
+def test_urr_that_limits_something_is_granted_anew_whenever_it_is_told() -> None:
+    pdr = Pdr(id=1, source_interface=Interface.CORE, local_f_teid=FTeid(teid=1, address="10.0.0.4"), far_id=1, urr_ids=(1, 2))
+    urrs = (Urr(id=1, time_quota_s=60), Urr(id=2))
+    session = Session(id=7, pdrs=(pdr,), fars=(Far(id=1, apply_action=ApplyAction.DROP),), urrs=urrs)
+    message = modification(session, SessionChange(urrs=urrs))
+    assert message is not None
+    assert [update.urr_id for update in message.update_urrs] == [1]
+    rules = over_the_wire(session)
+    before = rules.session(7)
+    rules.modify(message, never)
+    assert change_between(before, rules.session(7), message).urrs == urrs[:1]
+
+
+def test_part_of_a_second_is_one() -> None:
+    pdr = Pdr(id=1, source_interface=Interface.CORE, local_f_teid=FTeid(teid=1, address="10.0.0.4"), far_id=1)
+    session = Session(id=7, pdrs=(pdr,), fars=(Far(id=1, apply_action=ApplyAction.DROP),), urrs=(Urr(id=1, time_threshold_s=0.001, period_s=1.5),))
+    assert over_the_wire(session).session(7).urrs == (Urr(id=1, time_threshold_s=1, period_s=2),)
+
+
+def test_copy_to_a_link_cannot_be_said() -> None:
+    far = Far(id=1, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, duplicates=(Duplicate(network_instance="internet"),))
+    with pytest.raises(RuleError, match="link"):
+        establishment(Session(id=7, pdrs=(), fars=(far,)), node_id="cp", host="10.0.0.2")
+
+
+@given(st.builds(Application, id=st.text(max_size=9), domain_names=st.lists(st.sampled_from(["a.example", "b.example.org"])).map(tuple),
+                 flows=st.lists(filters, max_size=3).map(tuple)))
+def test_application_arrives_as_it_was_sent(application: Application) -> None:
+    request = PfdManagementRequest(application_ids_pfds=(application_pfds(application),))
+    decoded = decode(encode(request, seid=None, sequence=1)).message
+    assert isinstance(decoded, PfdManagementRequest)
+    assert application_of(decoded.application_ids_pfds[0]) == application
 
 
 @pytest.mark.parametrize(("octets", "name"), [(b"\x08internet", "internet"), (b"internet", "internet"), (b"\x03ims\x03epc", "ims.epc")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -13,7 +14,21 @@ import pytest_asyncio
 
 from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, UsageReport, UsageTrigger
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
-from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, RuleError, Session, SessionChange, Urr, Usage
+from epc.dataplane.rules import (
+    Application,
+    ApplyAction,
+    Duplicate,
+    Far,
+    FTeid,
+    Interface,
+    Pdr,
+    RuleError,
+    SdfFilter,
+    Session,
+    SessionChange,
+    Urr,
+    Usage,
+)
 from epc.node import parse_config
 from epc.peer.pfcp import LocalEntity, PfcpTimers
 from epc.peer.timer import Timer
@@ -172,6 +187,112 @@ async def test_usage_is_reported_periodically() -> None:
     assert bench.forwarder.usage(1)[1] == Usage(uplink_octets=20)
     assert bench.forwarder.statistics().usage == Usage(uplink_octets=20)
     await bench.stop()
+
+
+async def with_urr(bench: Bench, urr: Urr, **pdr: Any) -> FTeid:
+    """A session with that URR; returns the tunnel from the eNodeB."""
+    session = bench.session()
+    bench.forwarder.install(replace(session, urrs=(urr,), pdrs=tuple(replace(each, urr_ids=(urr.id,), **pdr) for each in session.pdrs)))
+    await bench.forwarder.confirmed(1)
+    tunnel = session.pdrs[0].local_f_teid
+    assert tunnel is not None
+    return tunnel
+
+
+def reports(bench: Bench) -> list[tuple[UsageTrigger, int, float]]:
+    return [(event.trigger, event.usage.octets, event.usage.duration_s) for event in bench.events if isinstance(event, UsageReport)]
+
+
+@pytest.mark.parametrize(("urr", "expected"), [
+    (Urr(id=1, volume_threshold_octets=30), [(UsageTrigger.VOLUME_THRESHOLD, 40, 0.0)]),
+    (Urr(id=1, time_threshold_s=3), [(UsageTrigger.TIME_THRESHOLD, 40, 3.0), (UsageTrigger.TIME_THRESHOLD, 40, 6.0)]),
+    (Urr(id=1, time_quota_s=3), [(UsageTrigger.TIME_QUOTA, 40, 3.0)]),
+    (Urr(id=1, volume_quota_octets=100, quota_holding_time_s=3), [(UsageTrigger.QUOTA_HOLDING_TIME, 40, 3.0)]),
+    (Urr(id=1, period_s=3), [(UsageTrigger.PERIOD, 40, 0.0)] * 2),
+], ids=["volume threshold", "time threshold", "time quota", "holding time", "period"])
+async def test_every_limit_becomes_an_event(bench: Bench, urr: Urr, expected: list[tuple[UsageTrigger, int, float]]) -> None:
+    tunnel = await with_urr(bench, urr)
+    await bench.send("enb", tunnel, count=2)
+    await asyncio.sleep(7)
+    assert reports(bench) == expected
+    assert bench.forwarder.usage(1)[1].octets == 40
+
+
+async def test_grant_goes_over_and_other_changes_grant_nothing(bench: Bench) -> None:
+    tunnel = await with_urr(bench, Urr(id=1, volume_quota_octets=30, time_quota_s=100))
+    await bench.send("enb", tunnel)
+    bench.forwarder.modify(1, SessionChange(fars=(replace(TO_ENB, outer_header_creation=FTeid(teid=0x8002, address=ENB)),)))
+    await bench.send("enb", tunnel, count=2)
+    assert reports(bench) == [(UsageTrigger.VOLUME_QUOTA, 40, 0.0)]
+    bench.forwarder.modify(1, SessionChange(urrs=(Urr(id=1, volume_quota_octets=50, time_quota_s=100),)))
+    await bench.forwarder.confirmed(1)
+    await bench.send("enb", tunnel, count=5)
+    assert [octets for _, octets, _ in reports(bench)] == [40, 100]
+    bench.forwarder.modify(1, SessionChange(urrs=(Urr(id=1),)))
+    await bench.forwarder.confirmed(1)
+    await bench.send("enb", tunnel, count=5)
+    assert len(reports(bench)) == 2
+    bench.forwarder.remove(1)
+    await asyncio.sleep(0.1)
+    assert bench.forwarder.statistics().usage.octets == 200
+
+
+async def test_usage_that_is_only_wanted_for_totals_is_no_event() -> None:
+    bench = Bench()
+    await bench.start(usage_period_s=2)
+    tunnel = await with_urr(bench, Urr(id=1, volume_threshold_octets=50))
+    for expected in (20, 40):
+        await bench.send("enb", tunnel)
+        await asyncio.sleep(2.1)
+        assert bench.forwarder.usage(1)[1].octets == expected
+        assert bench.events == []
+    await bench.send("enb", tunnel)             # periods in between do not begin the threshold anew
+    assert reports(bench) == [(UsageTrigger.VOLUME_THRESHOLD, 60, 0.0)]
+    await bench.stop()
+
+
+async def test_applications_go_over_and_come_back_as_events(bench: Bench) -> None:
+    game = Application(id="game", flows=(SdfFilter.from_flow_description("permit out ip from any to assigned"),))
+    bench.forwarder.provision([game, Application(id="film", domain_names=("film.example",))])
+    tunnel = await with_urr(bench, Urr(id=1, application_events=True), application_id="game")
+    assert set(bench.node.applications) == {"game", "film"}
+    await bench.send("enb", tunnel)
+    assert bench.received["pgw"] == [0x5001]
+    (started,) = bench.events
+    assert isinstance(started, UsageReport)
+    assert (started.trigger, started.application_id, started.usage.octets) == (UsageTrigger.APPLICATION_START, "game", 20)
+    await asyncio.sleep(100)
+    assert [event.trigger for event in bench.events if isinstance(event, UsageReport)] == [
+        UsageTrigger.APPLICATION_START, UsageTrigger.APPLICATION_STOP]
+    bench.forwarder.provision([game])
+    await asyncio.sleep(0.1)
+    assert bench.node.applications == {"game": game}
+
+
+async def test_restarted_function_is_told_about_applications_again(bench: Bench) -> None:
+    bench.forwarder.provision([Application(id="film", domain_names=("film.example",))])
+    await asyncio.sleep(0.1)
+    await bench.node.stop()
+    bench.node = bench.new_node(2000.0)
+    await bench.node.start()
+    assert bench.node.applications == {}
+    await asyncio.sleep(60)
+    assert set(bench.node.applications) == {"film"}
+
+
+async def test_redirection_and_copies_come_and_go_without_a_new_session(bench: Bench) -> None:
+    await bench.install()
+    shown = bench.shown()[0]["seid"]
+    copy = Duplicate(destination_interface=Interface.ACCESS, outer_header_creation=FTeid(teid=0x9999, address=ENB))
+    for far in (
+        replace(TO_PGW, redirect_url="http://portal.example/"), TO_PGW,
+        replace(TO_PGW, apply_action=ApplyAction.FORWARD | ApplyAction.DUPLICATE, duplicates=(copy,)), TO_PGW,
+    ):
+        bench.forwarder.modify(1, SessionChange(fars=(far,)))
+        await bench.forwarder.confirmed(1)
+        (session,) = bench.node.forwarder.sessions()
+        assert {each.id: each for each in session.fars}[1] == far
+    assert bench.shown()[0]["seid"] == shown
 
 
 async def test_restarted_function_gets_its_sessions_back(bench: Bench) -> None:

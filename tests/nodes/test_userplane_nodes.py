@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 import pytest_asyncio
 
 from epc.dataplane.ip_packet import encode_ipv4
+from epc.dataplane.rules import Application
+from epc.dataplane.rules import SdfFilter as RuleSdfFilter
 from epc.node import ConfigError, Node, parse_config
 from epc.peer.pfcp import LocalEntity, PfcpTimers, RequestReceived
 from epc.peer.timer import Timer
@@ -22,6 +25,8 @@ from epc.transport.memory import MemoryNetwork
 from epc.transport.pfcp import PFCP_PORT, PfcpEndpoint
 from epc.wire import gtpu
 from epc.wire.pfcp import (
+    ApplicationDetectionInformation,
+    ApplicationIdsPfds,
     ApplyAction,
     BitRate,
     CauseValue,
@@ -31,6 +36,7 @@ from epc.wire.pfcp import (
     CreatePdr,
     CreateQer,
     CreateUrr,
+    DuplicatingParameters,
     FailedRuleId,
     ForwardingParameters,
     Fseid,
@@ -43,7 +49,13 @@ from epc.wire.pfcp import (
     OuterHeaderRemoval,
     OuterHeaderRemovalDescription,
     Pdi,
+    PfdContents,
+    PfdContext,
+    PfdManagementRequest,
+    PfdManagementResponse,
     QueryUrr,
+    RedirectAddressType,
+    RedirectInformation,
     RemoveFar,
     RemovePdr,
     RemoveUrr,
@@ -223,7 +235,8 @@ async def bearer(bench: Bench, downlink: CreateFar = TO_ENB, urr: CreateUrr = CO
 async def test_association_says_what_the_function_can_do_and_where_it_is(sgw: Bench) -> None:
     (association,) = sgw.cp.machine.associations()
     assert association.node_id == IPv4Address(SX)
-    assert association.up_function_features == UpFunctionFeatures.FTUP | UpFunctionFeatures.EMPU
+    features = UpFunctionFeatures.FTUP | UpFunctionFeatures.EMPU | UpFunctionFeatures.PFDM | UpFunctionFeatures.TREU
+    assert association.up_function_features == features
     assert [(str(each.ipv4), each.source_interface) for each in association.user_plane_ip_resources] == [
         (S1U, SourceInterface.ACCESS), (S5U, SourceInterface.CORE)]
     assert [peer.address for peer in sgw.node.associated_peers()] == [f"{CP}:{PFCP_PORT}"]
@@ -439,10 +452,12 @@ async def test_periodic_reports_come_periodically_and_measure_time(sgw: Bench) -
     urr = CreateUrr(
         urr_id=1, measurement_method=MeasurementMethod.VOLUM | MeasurementMethod.DURAT, reporting_triggers=ReportingTriggers.PERIO,
         measurement_period_s=10)
-    await bearer(sgw, urr=urr)
-    await asyncio.sleep(32)
+    s1u, _ = await bearer(sgw, urr=urr)
+    await asyncio.sleep(5)
+    await sgw.send("enb", s1u, S1U)
+    await asyncio.sleep(27)
     assert [report.usage_reports[0].ur_seqn for report in sgw.reports] == [0, 1, 2]
-    assert {report.usage_reports[0].duration_measurement_s for report in sgw.reports} == {10}
+    assert [report.usage_reports[0].duration_measurement_s for report in sgw.reports] == [5, 10, 10]     # from the first packet on
     await sgw.modify(update_urrs=(UpdateUrr(urr_id=1, reporting_triggers=ReportingTriggers(0)),))
     await asyncio.sleep(32)
     assert len(sgw.reports) == 3
@@ -459,6 +474,123 @@ async def test_volume_quota_stops_packets_until_it_is_granted_anew(sgw: Bench) -
     await sgw.modify(update_urrs=(UpdateUrr(urr_id=1, volume_quota=Volume(total_octets=90)),))
     await sgw.send("enb", s1u, S1U, count=5)
     assert len(sgw.payloads("pgw")) == 3
+
+
+@pytest.mark.parametrize(("limits", "wait_s", "trigger"), [
+    ({"reporting_triggers": ReportingTriggers.VOLTH, "volume_threshold": Volume(total_octets=150)}, 0.2, UsageReportTrigger.VOLTH),
+    ({"reporting_triggers": ReportingTriggers.VOLTH, "volume_threshold": Volume(uplink_octets=150)}, 1.2, UsageReportTrigger.VOLTH),
+    ({"reporting_triggers": ReportingTriggers.TIMTH, "time_threshold_s": 7}, 7.2, UsageReportTrigger.TIMTH),
+    ({"reporting_triggers": ReportingTriggers.TIMQU, "time_quota_s": 7}, 7.2, UsageReportTrigger.TIMQU),
+    ({"reporting_triggers": ReportingTriggers.QUHTI | ReportingTriggers.VOLQU, "quota_holding_time_s": 7, "volume_quota": Volume(total_octets=999)},
+     7.2, UsageReportTrigger.QUHTI),
+], ids=["volume", "uplink volume", "time", "time quota", "holding time"])
+async def test_each_limit_makes_its_report(sgw: Bench, limits: dict[str, Any], wait_s: float, trigger: UsageReportTrigger) -> None:
+    method = MeasurementMethod.VOLUM | MeasurementMethod.DURAT
+    s1u, _ = await bearer(sgw, urr=CreateUrr(urr_id=1, measurement_method=method, **limits))
+    await sgw.send("enb", s1u, S1U, count=2)
+    await asyncio.sleep(wait_s)
+    (report,) = sgw.reports
+    (usage,) = report.usage_reports
+    assert usage.usage_report_trigger == trigger
+    assert usage.volume_measurement == Volume(total_octets=2 * len(PACKET), uplink_octets=2 * len(PACKET), downlink_octets=0)
+    assert usage.duration_measurement_s == int(wait_s) or wait_s < 2
+    await sgw.send("enb", s1u, S1U)
+    stops = trigger in (UsageReportTrigger.TIMQU, UsageReportTrigger.QUHTI)
+    assert len(sgw.payloads("pgw")) == (2 if stops else 3)
+
+
+async def test_limit_without_its_trigger_makes_no_report(sgw: Bench) -> None:
+    urr = CreateUrr(
+        urr_id=1, measurement_method=MeasurementMethod.VOLUM, reporting_triggers=ReportingTriggers(0), volume_threshold=Volume(total_octets=50),
+        time_threshold_s=1, measurement_period_s=1)
+    s1u, _ = await bearer(sgw, urr=urr)
+    await sgw.send("enb", s1u, S1U, count=2)
+    await asyncio.sleep(5)
+    assert sgw.reports == []
+
+
+async def test_unlimited_quota_is_none(sgw: Bench) -> None:
+    urr = CreateUrr(
+        urr_id=1, measurement_method=MeasurementMethod.VOLUM, reporting_triggers=ReportingTriggers.VOLQU, volume_quota=Volume(total_octets=100))
+    s1u, _ = await bearer(sgw, urr=urr)
+    await sgw.modify(update_urrs=(UpdateUrr(urr_id=1, volume_quota=Volume(total_octets=0xFFFFFFFFFFFFFFFF)),))
+    await sgw.send("enb", s1u, S1U, count=5)
+    assert (len(sgw.payloads("pgw")), sgw.reports) == (5, [])
+
+
+async def test_copies_go_to_the_li_function(sgw: Bench) -> None:
+    far = replace(TO_PGW, apply_action=ApplyAction.FORW | ApplyAction.DUPL, duplicating_parameters=(
+        DuplicatingParameters(destination_interface=SourceInterface.LI_FUNCTION, outer_header_creation=OuterHeaderCreation.gtpu(0x9999, ENB)),))
+    answer = await sgw.establish(create_pdrs=(UPLINK,), create_fars=(far,), create_urrs=(COUNTED,))
+    s1u = answer.created_pdrs[0].local_fteid
+    assert isinstance(s1u, Fteid)
+    await sgw.send("enb", s1u.teid, S1U)
+    assert (sgw.payloads("pgw"), sgw.payloads("enb")) == ([(PGW_TEID, PACKET)], [(0x9999, PACKET)])
+    await sgw.modify(update_fars=(UpdateFar(far_id=1, apply_action=ApplyAction.FORW),))
+    await sgw.send("enb", s1u.teid, S1U)
+    assert (len(sgw.payloads("pgw")), len(sgw.payloads("enb"))) == (2, 1)
+
+
+# --- applications -------------------------------------------------------------------------------------------------------------
+
+
+def pfds(application_id: bytes, *contents: PfdContents) -> ApplicationIdsPfds:
+    return ApplicationIdsPfds(application_id=application_id, pfd_contexts=(PfdContext(pfd_contents=contents),) if contents else ())
+
+
+async def provision(bench: Bench, *applications: ApplicationIdsPfds) -> PfdManagementResponse:
+    packet = await bench.cp.request(Address(SX, PFCP_PORT), None, PfdManagementRequest(application_ids_pfds=applications))
+    assert isinstance(packet.message, PfdManagementResponse)
+    return packet.message
+
+
+async def test_applications_are_provisioned_changed_and_forgotten(sgw: Bench) -> None:
+    game = pfds(b"game", PfdContents(domain_name="Game.example."))
+    film = pfds(b"film", PfdContents(flow_description="permit out 6 from any 99 to any"))
+    assert (await provision(sgw, game, film)).cause == CauseValue.REQUEST_ACCEPTED
+    assert sgw.node.applications == {
+        "game": Application(id="game", domain_names=("game.example",)),
+        "film": Application(id="film", flows=(RuleSdfFilter(protocol=6, remote_ports=(99, 99)),)),
+    }
+    await provision(sgw, pfds(b"game", PfdContents(domain_name="play.example"), PfdContents(domain_name="play.example.org")))
+    assert sgw.node.applications["game"].domain_names == ("play.example", "play.example.org")
+    await provision(sgw, pfds(b"game"))
+    assert list(sgw.node.applications) == ["film"]
+    await provision(sgw)
+    assert sgw.node.applications == {}
+
+
+@pytest.mark.parametrize("contents", [
+    PfdContents(url="https://game.example/"), PfdContents(custom=b"x"), PfdContents(flow_description="permit in ip from any to any"),
+], ids=["URL", "custom", "flow"])
+async def test_pfds_that_say_nothing_to_us_are_refused_whole(sgw: Bench, contents: PfdContents) -> None:
+    await provision(sgw, pfds(b"game", PfdContents(domain_name="game.example")))
+    answer = await provision(sgw, pfds(b"film", PfdContents(domain_name="film.example")), pfds(b"game", contents))
+    assert (answer.cause, answer.offending_ie) == (CauseValue.MANDATORY_IE_INCORRECT, 61)
+    assert list(sgw.node.applications) == ["game"]
+
+
+async def test_pfds_need_an_association(sgw: Bench) -> None:
+    sgw.cp.release(Address(SX, PFCP_PORT))
+    await asyncio.sleep(0.1)
+    assert (await provision(sgw)).cause == CauseValue.NO_ESTABLISHED_PFCP_ASSOCIATION
+
+
+async def test_detected_application_is_reported_with_its_name(sgw: Bench) -> None:
+    await provision(sgw, pfds(b"game", PfdContents(flow_description="permit out 17 from any to assigned")))
+    urr = CreateUrr(urr_id=1, measurement_method=MeasurementMethod.VOLUM, reporting_triggers=ReportingTriggers.START | ReportingTriggers.STOPT)
+    uplink = pdr(1, SourceInterface.ACCESS, CHOOSE, pdi={"application_id": b"game"}, urr_ids=(1,))
+    answer = await sgw.establish(create_pdrs=(uplink,), create_fars=(TO_PGW,), create_urrs=(urr,))
+    s1u = answer.created_pdrs[0].local_fteid
+    assert isinstance(s1u, Fteid)
+    await sgw.send("enb", s1u.teid, S1U)
+    await asyncio.sleep(100)
+    start, stop = [report.usage_reports[0] for report in sgw.reports]
+    assert (start.usage_report_trigger, stop.usage_report_trigger) == (UsageReportTrigger.START, UsageReportTrigger.STOPT)
+    assert start.application_detection_information == ApplicationDetectionInformation(application_id=b"game")
+    assert stop.application_detection_information == start.application_detection_information
+    assert start.volume_measurement is not None
+    assert start.volume_measurement.uplink_octets == len(PACKET)
 
 
 # --- towards SGi --------------------------------------------------------------------------------------------------------------
@@ -515,21 +647,26 @@ async def test_somebody_elses_source_address_does_not_pass(pgw: Bench) -> None:
         ((UPLINK,), (WAITING,), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, None),      # no FAR 1
         ((UPLINK,), (CreateFar(far_id=1, apply_action=ApplyAction.FORW),), (COUNTED,), CauseValue.CONDITIONAL_IE_MISSING, (RuleType.FAR, 1)),
         ((UPLINK,), (CreateFar(far_id=1, apply_action=ApplyAction.FORW | ApplyAction.DUPL),), (COUNTED,),
-         CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.FAR, 1)),
+         CauseValue.CONDITIONAL_IE_MISSING, (RuleType.FAR, 1)),
+        ((UPLINK,), (replace(TO_PGW, apply_action=ApplyAction.FORW | ApplyAction.DUPL),), (COUNTED,),
+         CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, None),
         ((UPLINK,), (forward(1, SourceInterface.CP_FUNCTION, 1, PGW),), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE,
          (RuleType.FAR, 1)),
         ((UPLINK, UPLINK), (TO_PGW,), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),  # twice
         ((pdr(1, SourceInterface.ACCESS, ChooseFteid(ipv6=True)),), (TO_PGW,), (), CauseValue.INVALID_F_TEID_ALLOCATION_OPTION, (RuleType.PDR, 1)),
         ((CreatePdr(pdr_id=1, precedence=1, pdi=Pdi(source_interface=SourceInterface.ACCESS, local_fteid=CHOOSE), far_id=1),), (TO_PGW,), (),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),     # keeps its GTP-U header
-        ((pdr(1, SourceInterface.ACCESS, CHOOSE, pdi={"application_id": b"game"}),), (TO_PGW,), (),
+        ((pdr(1, SourceInterface.ACCESS, CHOOSE, activate_predefined_rules=(b"game",)),), (TO_PGW,), (),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),
+        ((UPLINK,), (forward(1, SourceInterface.CORE, 1, PGW, redirect_information=RedirectInformation(
+            type=RedirectAddressType.SIP_URI, address="sip:portal")),), (COUNTED,), CauseValue.INVALID_FORWARDING_POLICY, (RuleType.FAR, 1)),
         ((pdr(1, SourceInterface.ACCESS, CHOOSE, pdi={"sdf_filters": (SdfFilter(flow_description="deny in"),)}),), (TO_PGW,), (),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),
         ((pdr(1, SourceInterface.ACCESS, CHOOSE, pdi={"ue_ip_address": UeIpAddress(ipv4=UE, is_destination=True)}),), (TO_PGW,), (),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),
         ((UPLINK,), (TO_PGW,),
-         (CreateUrr(urr_id=1, measurement_method=MeasurementMethod.DURAT, reporting_triggers=ReportingTriggers.TIMQU, time_quota_s=1),),
+         (CreateUrr(urr_id=1, measurement_method=MeasurementMethod.VOLUM, reporting_triggers=ReportingTriggers.VOLQU,
+                    volume_quota=Volume(uplink_octets=1)),),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.URR, 1)),
     ],
 )
