@@ -12,11 +12,11 @@ from epc.mme.erab_release import erab_release
 from epc.mme.erab_setup import erab_setup
 from epc.mme.identity import identify, imsi_of
 from epc.mme.initial_context_setup import initial_context_setup
+from epc.mme.pdn_request import PdnGranted
 from epc.mme.roaming import allowed_tais, check_agreement, check_area
-from epc.mme.s11 import DEFAULT_BEARER_EBI, PdnGranted
 from epc.mme.security_mode import SecurityModeFailed, take_security_into_use
 from epc.mme.subscription import check_access, pdn_request
-from epc.mme.ue_context import EmmState
+from epc.mme.ue_context import FIRST_EBI, EmmState
 from epc.mme.ue_context_modification import ue_context_modification
 from epc.mme.ue_context_release import AUTHENTICATION_FAILURE, NORMAL_RELEASE, UNSPECIFIED, release
 from epc.peer.nas_security import hash_mme
@@ -77,7 +77,7 @@ async def attach(mme: Mme, ue: UeContext, request: nas.AttachRequest) -> None:
             step(6, "create-session")
             undo.callback(mme.drop_session, ue)
             granted = await mme.s11.create_session(ue, await pdn_request(
-                mme, ue, ebi=DEFAULT_BEARER_EBI, requested_apn=wanted.access_point_name, requested_pdn_type=wanted.pdn_type,
+                mme, ue, ebi=FIRST_EBI, requested_apn=wanted.access_point_name, requested_pdn_type=wanted.pdn_type,
                 protocol_configuration_options=wanted.protocol_configuration_options,
                 extended_protocol_configuration_options=wanted.extended_protocol_configuration_options))
 
@@ -263,7 +263,8 @@ async def _set_up_at_enb(mme: Mme, ue: UeContext, granted: PdnGranted, nas_pdu: 
         raise Reject(EmmCause.NETWORK_FAILURE, "the eNodeB did not answer") from None
     if connection.radio_security is not ue.security:
         await ue_context_modification(mme, ue)
-    await erab_setup(mme, ue, granted.pdn, nas_pdu)
+    if await erab_setup(mme, ue, [(granted.pdn.bearers[granted.pdn.linked_ebi], nas_pdu)]):
+        raise Reject(EmmCause.ESM_FAILURE, "the eNodeB refused the bearer", inner=EsmCause.INSUFFICIENT_RESOURCES)
 
 
 async def _attach_complete(mme: Mme, ue: UeContext, request: nas.AttachRequest, accept: nas.AttachAccept) -> None:

@@ -197,7 +197,8 @@ class TimerConfig(Section):
     t3450_s: Seconds = Field(default=6.0, description="Attach Complete, Tracking Area Update Complete, GUTI Reallocation Complete")
     t3460_s: Seconds = Field(default=6.0, description="Authentication Response, Security Mode Complete")
     t3470_s: Seconds = Field(default=6.0, description="Identity Response")
-    t3485_s: Seconds = Field(default=8.0, description="Activate Default EPS Bearer Context Accept")
+    t3485_s: Seconds = Field(default=8.0, description="Activate Default and Dedicated EPS Bearer Context Accept")
+    t3486_s: Seconds = Field(default=8.0, description="Modify EPS Bearer Context Accept")
     t3489_s: Seconds = Field(default=4.0, description="ESM Information Response")
     t3495_s: Seconds = Field(default=8.0, description="Deactivate EPS Bearer Context Accept")
     s1_response_s: Seconds = Field(default=5.0, description="an eNodeB's answer to a request of S1AP")
@@ -208,7 +209,7 @@ class TimerConfig(Section):
 class MmeTimers:
     """The configured timers, ready to use."""
 
-    __slots__ = ("s1_response", "t3413", "t3422", "t3450", "t3460", "t3470", "t3485", "t3489", "t3495", "tx")
+    __slots__ = ("s1_response", "t3413", "t3422", "t3450", "t3460", "t3470", "t3485", "t3486", "t3489", "t3495", "tx")
 
     def __init__(self, timers: TimerConfig, tx_s: float) -> None:
         self.t3413 = Timer("T3413", timers.t3413_s, 2)
@@ -217,6 +218,7 @@ class MmeTimers:
         self.t3460 = Timer("T3460", timers.t3460_s, 4)
         self.t3470 = Timer("T3470", timers.t3470_s, 4)
         self.t3485 = Timer("T3485", timers.t3485_s, 4)
+        self.t3486 = Timer("T3486", timers.t3486_s, 4)
         self.t3489 = Timer("T3489", timers.t3489_s, 2)
         self.t3495 = Timer("T3495", timers.t3495_s, 4)
         self.s1_response = Timer("S1AP response", timers.s1_response_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from epc.mme.subscription import ue_ambr_kbps
+from epc.mme.subscription import s1_ue_ambr
 from epc.mme.ue_context import Bearer
 from epc.procedure import Reject, TimerExpired
 from epc.wire import s1ap
@@ -25,15 +25,12 @@ async def initial_context_setup(mme: Mme, ue: UeContext, nas_pdu: bytes | None =
     capability = ue.ue_network_capability
     if session is None or security is None or capability is None:
         raise Reject(EmmCause.NETWORK_FAILURE, "nothing to set up", inner=EsmCause.NETWORK_FAILURE)
-    downlink_kbps, uplink_kbps = ue_ambr_kbps(ue)
     bearers = {bearer.ebi: bearer for bearer in session.bearers()}
     first = min(bearers)
     request = s1ap.InitialContextSetupRequest(
         mme_ue_s1ap_id=connection.mme_ue_s1ap_id,
         enb_ue_s1ap_id=connection.enb_ue_s1ap_id,
-        ue_aggregate_maximum_bitrate=s1ap.UEAggregateMaximumBitrate(
-            ue_aggregate_maximum_bit_rate_dl=min(downlink_kbps * 1000, 10_000_000_000),
-            ue_aggregate_maximum_bit_rate_ul=min(uplink_kbps * 1000, 10_000_000_000)),
+        ue_aggregate_maximum_bitrate=s1_ue_ambr(ue),
         e_rab_to_be_setup_list_ctxt_su_req=tuple([
             s1ap.ERABToBeSetupItemCtxtSUReq(
                 e_rab_id=bearer.ebi, e_rab_level_qos_parameters=e_rab_qos(bearer),

@@ -26,7 +26,8 @@ _ALLOWED_UNPROTECTED = (
 _LATE_ANSWERS = (
     nas.IdentityResponse, nas.AuthenticationResponse, nas.AuthenticationFailure, nas.SecurityModeComplete, nas.SecurityModeReject,
     nas.AttachComplete, nas.DetachAccept, nas.TrackingAreaUpdateComplete, nas.EsmInformationResponse,
-    nas.ActivateDefaultEpsBearerContextAccept, nas.DeactivateEpsBearerContextAccept,
+    nas.ActivateDefaultEpsBearerContextAccept, nas.DeactivateEpsBearerContextAccept, nas.ActivateDedicatedEpsBearerContextAccept,
+    nas.ActivateDedicatedEpsBearerContextReject, nas.ModifyEpsBearerContextAccept, nas.ModifyEpsBearerContextReject,
 )
 _BEARER_RESOURCE_REJECTS: dict[type, type[nas.BearerResourceAllocationReject | nas.BearerResourceModificationReject]] = {
     nas.BearerResourceAllocationRequest: nas.BearerResourceAllocationReject,

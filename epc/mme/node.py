@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from epc.mme.attach import attach
 from epc.mme.config import MmeConfig, MmeTimers
+from epc.mme.delete_bearer import bearers_lost
 from epc.mme.detach import detach, implicit_detach, network_initiated_detach
 from epc.mme.downlink_data_notification import paging
 from epc.mme.paging import PagingAnswered
@@ -260,6 +261,10 @@ class Mme(Node[MmeConfig]):
         self.ues.forget(ue)
         if ue.location_confirmed_in_hss:
             self.runner.start(purge_ue, self, ue)
+
+    def bearers_lost(self, ue: UeContext, ebis: list[int]) -> None:
+        """Those that are dedicated are ended at the PGW."""
+        bearers_lost(self, ue, ebis)
 
     def sgw_restarted(self, host: str) -> None:
         """Its sessions are gone, but for one that it is just making: the phones attach anew (TS 23.007 clause 14.1A)."""

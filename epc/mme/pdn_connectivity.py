@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 
 from epc.mme.attach import activation
 from epc.mme.erab_setup import erab_setup
-from epc.mme.s11 import DEFAULT_BEARER_EBI, LAST_EBI
 from epc.mme.subscription import pdn_request
-from epc.mme.ue_context import SgwSession
 from epc.procedure import Collision, Reject, TimerExpired, procedure
 from epc.wire import nas, s1ap
 from epc.wire.nas import EmmCause, EsmCause
@@ -33,8 +31,11 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
             if not ue.is_registered or session is None:
                 raise Reject(EmmCause.ESM_FAILURE, "the phone is not registered",
                              inner=EsmCause.MESSAGE_TYPE_NOT_COMPATIBLE_WITH_THE_PROTOCOL_STATE)
+            free = session.free_ebis()
+            if not free:
+                raise Reject(EmmCause.ESM_FAILURE, "all bearer identities are in use", inner=EsmCause.MAXIMUM_NUMBER_OF_EPS_BEARERS_REACHED)
             wanted = await pdn_request(
-                mme, ue, ebi=_free_ebi(session), requested_apn=request.access_point_name, requested_pdn_type=request.pdn_type,
+                mme, ue, ebi=free[0], requested_apn=request.access_point_name, requested_pdn_type=request.pdn_type,
                 protocol_configuration_options=request.protocol_configuration_options,
                 extended_protocol_configuration_options=request.extended_protocol_configuration_options)
             if any(pdn.apn.lower() == wanted.apn.lower() for pdn in session.pdns.values()):
@@ -45,7 +46,9 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
             undo.push_async_callback(mme.s11.delete_pdn_connection, session, wanted.ebi, ue.known_location.uli)
 
             # 7-12  bearer at the eNodeB, and the phone accepts it
-            await erab_setup(mme, ue, granted.pdn, ue.link.protect(activation(granted, pti)))
+            bearer = granted.pdn.bearers[granted.pdn.linked_ebi]
+            if await erab_setup(mme, ue, [(bearer, ue.link.protect(activation(granted, pti)))]):
+                raise Reject(EmmCause.ESM_FAILURE, "the eNodeB refused the bearer", inner=EsmCause.INSUFFICIENT_RESOURCES)
             answer = await ue.nas.wait(
                 nas.ActivateDefaultEpsBearerContextAccept, nas.ActivateDefaultEpsBearerContextReject, timer=mme.timers.t3485)
             if isinstance(answer, nas.ActivateDefaultEpsBearerContextReject):
@@ -61,11 +64,3 @@ async def pdn_connectivity(mme: Mme, ue: UeContext, request: nas.PdnConnectivity
             esm_cause = EsmCause.REQUEST_REJECTED_UNSPECIFIED if error.inner is None else error.inner
             ue.nas.send(nas.PdnConnectivityReject(procedure_transaction_identity=pti, esm_cause=esm_cause))
         raise
-
-
-def _free_ebi(session: SgwSession) -> int:
-    used = {bearer.ebi for bearer in session.bearers()}
-    for ebi in range(DEFAULT_BEARER_EBI, LAST_EBI + 1):
-        if ebi not in used:
-            return ebi
-    raise Reject(EmmCause.ESM_FAILURE, "all bearer identities are in use", inner=EsmCause.MAXIMUM_NUMBER_OF_EPS_BEARERS_REACHED)

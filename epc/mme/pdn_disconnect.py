@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.mme.erab_release import erab_release
+from epc.mme.esm_exchange import answers
 from epc.procedure import Collision, Reject, TimerExpired, procedure
 from epc.wire import nas, s1ap
 from epc.wire.nas import EsmCause
@@ -33,18 +34,28 @@ async def pdn_disconnect(mme: Mme, ue: UeContext, request: nas.PdnDisconnectRequ
         raise Reject(cause)
 
     # 2-6  session at SGW and PGW
+    ebis = (linked_ebi, *[bearer.ebi for bearer in session.pdns[linked_ebi].dedicated])
     await mme.s11.delete_pdn_connection(session, linked_ebi, ue.known_location.uli)
 
     # 7-11 bearer at eNodeB and phone
-    await release_bearer(mme, ue, linked_ebi, pti=pti, cause=EsmCause.REGULAR_DEACTIVATION)
+    await release_bearer(mme, ue, ebis, pti=pti, cause=EsmCause.REGULAR_DEACTIVATION)
 
 
-async def release_bearer(mme: Mme, ue: UeContext, ebi: int, *, pti: int, cause: EsmCause) -> None:
-    """Have eNodeB and phone give up the bearer; whether they answer changes nothing (TS 24.301 clause 6.4.4.5 a)."""
+async def release_bearer(mme: Mme, ue: UeContext, ebis: tuple[int, ...], *, pti: int, cause: EsmCause) -> None:
+    """Have eNodeB and phone give up bearers; whether they answer changes nothing (TS 24.301 clause 6.4.4.5 a).
+
+    The phone is told of the first; the others are dedicated ones that end with it, as their default bearer.
+    """
     connection = ue.link
+    ebi = ebis[0]
     deactivation = nas.DeactivateEpsBearerContextRequest(eps_bearer_identity=ebi, procedure_transaction_identity=pti, esm_cause=cause)
+    at_enb = tuple([each for each in ebis if each in connection.e_rabs])
     try:
-        await erab_release(mme, connection, (ebi,), connection.protect(deactivation))
-        await connection.nas.wait(nas.DeactivateEpsBearerContextAccept, timer=mme.timers.t3495)
+        if at_enb:
+            await erab_release(mme, connection, at_enb, connection.protect(deactivation))
+        else:
+            connection.nas.send(deactivation)               # the eNodeB has lost the bearer by itself
     except TimerExpired as error:
         mme.log.info("bearer.release_unanswered", ebi=ebi, timer=error.timer.name)
+    if not await answers(mme, ue, {ebi: deactivation}, nas.DeactivateEpsBearerContextAccept, timer=mme.timers.t3495):
+        mme.log.info("bearer.release_unanswered", ebi=ebi, timer=mme.timers.t3495.name)

@@ -28,10 +28,9 @@ def pgw_restart_notification(mme: Mme, request: RequestReceived) -> None:
         if len(lost) == len(session.pdns):
             session_lost(mme, session, ue)
             continue
-        for linked_ebi in lost:
-            del session.pdns[linked_ebi]
+        gone = tuple([(linked_ebi, *[bearer.ebi for bearer in session.pdns.pop(linked_ebi).dedicated]) for linked_ebi in lost])
         if ue.connection is not None:               # an idle phone learns it from the bearer context status of its next update
-            ue.slot.start(give_up_bearers, mme, ue, tuple(lost))
+            ue.slot.start(give_up_bearers, mme, ue, gone)
 
 
 def session_lost(mme: Mme, session: SgwSession, ue: UeContext | None) -> None:
@@ -42,6 +41,7 @@ def session_lost(mme: Mme, session: SgwSession, ue: UeContext | None) -> None:
 
 
 @procedure(accepts=(nas.DeactivateEpsBearerContextAccept,), spec="TS 23.401 clause 5.4.4.1")
-async def give_up_bearers(mme: Mme, ue: UeContext, ebis: tuple[int, ...]) -> None:
-    for ebi in ebis:
-        await release_bearer(mme, ue, ebi, pti=0, cause=nas.EsmCause.REACTIVATION_REQUESTED)
+async def give_up_bearers(mme: Mme, ue: UeContext, connections: tuple[tuple[int, ...], ...]) -> None:
+    """The bearers of each PDN connection, the default one first."""
+    for ebis in connections:
+        await release_bearer(mme, ue, ebis, pti=0, cause=nas.EsmCause.REACTIVATION_REQUESTED)

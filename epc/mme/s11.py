@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
+from epc.mme.create_bearer import create_bearer
 from epc.mme.delete_bearer import delete_bearer
 from epc.mme.downlink_data_notification import downlink_data_notification
 from epc.mme.gateway_selection import select_sgw
+from epc.mme.pdn_request import PdnGranted, PdnRequest
 from epc.mme.pgw_restart_notification import pgw_restart_notification
 from epc.mme.ue_context import Bearer, PdnConnection, SgwSession, UeContext
+from epc.mme.update_bearer import update_bearer
 from epc.node.gtpc import restart_counter
 from epc.peer.gtpc import PathEvent, PeerRestarted, RequestReceived
 from epc.procedure import Outcome, Procedure, Reject, TimerExpired, procedure
@@ -22,12 +24,11 @@ from epc.wire.errors import WireError
 from epc.wire.gtpv2 import (
     FAILURE_OF_COMMAND,
     REPLY_TO,
-    Ambr,
     BearerContextToBeCreated,
     BearerContextToBeModified,
-    BearerQos,
     Cause,
     CauseValue,
+    CreateBearerRequest,
     CreateSessionRequest,
     CreateSessionResponse,
     DeleteBearerRequest,
@@ -49,6 +50,7 @@ from epc.wire.gtpv2 import (
     ReleaseAccessBearersResponse,
     SelectionMode,
     Uli,
+    UpdateBearerRequest,
     rejection,
 )
 from epc.wire.gtpv2 import PdnType as GtpPdnType
@@ -56,9 +58,6 @@ from epc.wire.nas import EmmCause, EsmCause
 
 if TYPE_CHECKING:
     from epc.mme.node import Mme
-
-DEFAULT_BEARER_EBI = 5      # the first that can be given: TS 24.007 clause 11.2.3.1.5
-LAST_EBI = 15
 
 # TS 29.274 annex C.2; what it does not map is #30
 _ESM_CAUSES: dict[int, EsmCause] = {
@@ -83,33 +82,6 @@ A = TypeVar("A", bound=Message)
 
 class PgwUnavailable(Reject):
     """This PGW cannot take the phone now; another one may."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PdnRequest:
-    """A PDN connection to be made, with everything decided but what SGW and PGW give."""
-
-    ebi: int
-    apn: str                                    # network identifier
-    operator_identifier: str
-    pgws: tuple[str, ...]                       # IP addresses, to be tried in this order
-    pdn_type: nas.PdnType
-    static_ipv4: IPv4Address | None = None
-    qos: BearerQos
-    ambr: Ambr
-    charging_characteristics: int | None = None
-    protocol_configuration_options: bytes | None = None
-    extended_protocol_configuration_options: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PdnGranted:
-    """A PDN connection as the gateways made it, with what goes on to the phone."""
-
-    pdn: PdnConnection
-    esm_cause: EsmCause | None
-    protocol_configuration_options: bytes | None
-    extended_protocol_configuration_options: bytes | None
 
 
 @procedure(spec="TS 29.274 clause 7.2.1")
@@ -194,8 +166,8 @@ class S11:
             serving_network=self._mme.serving_plmn(location),
             rat_type=RatType.EUTRAN,
             indication=Indication.DAF if wanted.pdn_type == nas.PdnType.IPV4V6 else None,
-            sender_fteid=self._fteid(InterfaceType.S11_MME_GTP_C, session.s11_mme_teid, self._address),
-            pgw_fteid=self._fteid(InterfaceType.S5_S8_PGW_GTP_C, 0, ip_address(pgw)),
+            sender_fteid=self.fteid(InterfaceType.S11_MME_GTP_C, session.s11_mme_teid, self._address),
+            pgw_fteid=self.fteid(InterfaceType.S5_S8_PGW_GTP_C, 0, ip_address(pgw)),
             apn=f"{wanted.apn}.{wanted.operator_identifier}",
             selection_mode=SelectionMode.MS_OR_NETWORK_PROVIDED_APN_SUBSCRIPTION_VERIFIED,
             pdn_type=GtpPdnType(wanted.pdn_type),
@@ -253,7 +225,7 @@ class S11:
             answer = await self._ask_for_phone(session, ModifyBearerRequest(
                 bearer_contexts_to_be_modified=tuple([
                     BearerContextToBeModified(
-                        ebi=bearer.ebi, s1u_enb_fteid=self._fteid(InterfaceType.S1_U_ENODEB_GTP_U, bearer.s1u_enb_teid or 0, bearer.s1u_enb_address))
+                        ebi=bearer.ebi, s1u_enb_fteid=self.fteid(InterfaceType.S1_U_ENODEB_GTP_U, bearer.s1u_enb_teid or 0, bearer.s1u_enb_address))
                     for bearer in bearers]),
             ), ModifyBearerResponse)
             if not answer.cause.is_accepted:
@@ -345,9 +317,11 @@ class S11:
             owner.session = None
 
     def owner_of(self, teid: int | None) -> UeContext | None:
-        """The phone whose session has the MME's ``teid`` and is not being deleted."""
+        """The phone whose session has the MME's ``teid`` and is not being deleted; it may be just being made, by what runs for the phone."""
         ue = self._owner.get(teid or 0)
-        return ue if ue is not None and ue.session is not None and ue.session.s11_mme_teid == teid else None
+        if ue is None or (ue.session is None and ue.slot.running is not None):
+            return ue
+        return ue if ue.session is not None and ue.session.s11_mme_teid == teid else None
 
     def answer(self, request: RequestReceived, message: Message) -> None:
         """Answer an SGW's request."""
@@ -364,7 +338,7 @@ class S11:
         return None if session is None else session.s11_sgw_teid
 
     @staticmethod
-    def _fteid(interface_type: InterfaceType, teid: int, address: IPv4Address | IPv6Address | None) -> Fteid:
+    def fteid(interface_type: InterfaceType, teid: int, address: IPv4Address | IPv6Address | None) -> Fteid:
         if isinstance(address, IPv6Address):
             return Fteid(interface_type=interface_type, teid=teid, ipv6=address)
         return Fteid(interface_type=interface_type, teid=teid, ipv4=address)
@@ -383,10 +357,13 @@ class S11:
             self.answer(request, rejection(reply_type, Cause(value=CauseValue.CONTEXT_NOT_FOUND)))
         elif isinstance(message, DownlinkDataNotification):
             downlink_data_notification(self._mme, ue, request)
+        elif isinstance(message, CreateBearerRequest):
+            ue.slot.start(create_bearer, self._mme, ue, request)
+        elif isinstance(message, UpdateBearerRequest):
+            ue.slot.start(update_bearer, self._mme, ue, request)
         elif isinstance(message, DeleteBearerRequest):
             ue.slot.start(delete_bearer, self._mme, ue, request)
         else:
-            # dedicated bearers and changes of bearers are not offered: TS 29.274 clauses 7.2.4 and 7.2.16
             self.answer(request, rejection(reply_type, Cause(value=CauseValue.SERVICE_NOT_SUPPORTED)))
 
     def _on_path_event(self, event: PathEvent) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from epc.mme.delete_bearer import erab_release_indication
 from epc.mme.enb_configuration_update import enb_configuration_update
 from epc.mme.nas_reception import receive_initial, receive_uplink
 from epc.mme.reset import reset_from_enb
@@ -165,7 +166,7 @@ class S1Association:
             receive_uplink(self.mme, connection, connection.ue, message.nas_pdu)
 
     def _on_ue_answer(self, message: s1ap.InitialContextSetupResponse | s1ap.InitialContextSetupFailure | s1ap.UEContextReleaseComplete
-                      | s1ap.ERABSetupResponse | s1ap.ERABReleaseResponse | s1ap.UEContextModificationResponse
+                      | s1ap.ERABSetupResponse | s1ap.ERABReleaseResponse | s1ap.ERABModifyResponse | s1ap.UEContextModificationResponse
                       | s1ap.UEContextModificationFailure) -> None:
         connection = self.connection_of(message.mme_ue_s1ap_id, message.enb_ue_s1ap_id)
         if connection is not None and not connection.s1.feed(message):
@@ -175,6 +176,11 @@ class S1Association:
         connection = self.connection_of(message.mme_ue_s1ap_id, message.enb_ue_s1ap_id)
         if connection is not None and connection.ue is not None:
             connection.ue.slot.receive(connection.s1, message, self.mme, connection.ue)
+
+    def _on_erab_release_indication(self, message: s1ap.ERABReleaseIndication) -> None:
+        connection = self.connection_of(message.mme_ue_s1ap_id, message.enb_ue_s1ap_id)
+        if connection is not None:
+            erab_release_indication(self.mme, connection, message)
 
     def _on_ue_capability_info_indication(self, message: s1ap.UECapabilityInfoIndication) -> None:
         connection = self.connection_of(message.mme_ue_s1ap_id, message.enb_ue_s1ap_id)
@@ -209,6 +215,8 @@ _HANDLERS: dict[type[s1ap.Message], Callable[[S1Association, Any], None]] = {
     s1ap.UEContextReleaseComplete: S1Association._on_ue_answer,
     s1ap.ERABSetupResponse: S1Association._on_ue_answer,
     s1ap.ERABReleaseResponse: S1Association._on_ue_answer,
+    s1ap.ERABModifyResponse: S1Association._on_ue_answer,
+    s1ap.ERABReleaseIndication: S1Association._on_erab_release_indication,
     s1ap.UEContextModificationResponse: S1Association._on_ue_answer,
     s1ap.UEContextModificationFailure: S1Association._on_ue_answer,
     s1ap.UEContextReleaseRequest: S1Association._on_ue_context_release_request,

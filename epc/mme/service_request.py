@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.mme.authentication import authenticate
+from epc.mme.delete_bearer import bearers_lost
 from epc.mme.initial_context_setup import initial_context_setup
 from epc.mme.security_mode import take_security_into_use
 from epc.mme.ue_context_release import UNSPECIFIED, release
@@ -41,6 +42,7 @@ async def service_request(mme: Mme, ue: UeContext, request: nas.ServiceRequest) 
         #  8-12 downlink path
         step(2, "modify-bearer")
         await mme.s11.modify_bearer(ue.session)
+        bearers_lost(mme, ue, [bearer.ebi for bearer in ue.session.bearers() if bearer.s1u_enb_teid is None])
     except (TimerExpired, ConnectionError):
         release(mme, connection, UNSPECIFIED)
         raise

@@ -6,9 +6,9 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from epc.mme.gateway_selection import select_pgws
-from epc.mme.s11 import PdnRequest
+from epc.mme.pdn_request import PdnRequest
 from epc.procedure import Reject
-from epc.wire import gtpv2, nas
+from epc.wire import gtpv2, nas, s1ap
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
 from epc.wire.diameter.subscription import (
     AccessRestrictionData,
@@ -127,6 +127,14 @@ def ue_ambr_kbps(ue: UeContext) -> tuple[int, int]:
         subscribed = gtp_ambr(ue.subscription.ambr)
         downlink, uplink = min(downlink, subscribed.downlink_kbps), min(uplink, subscribed.uplink_kbps)
     return downlink, uplink
+
+
+def s1_ue_ambr(ue: UeContext) -> s1ap.UEAggregateMaximumBitrate:
+    """The same for the eNodeB, in bit/s."""
+    downlink_kbps, uplink_kbps = ue_ambr_kbps(ue)
+    return s1ap.UEAggregateMaximumBitrate(
+        ue_aggregate_maximum_bit_rate_dl=min(downlink_kbps * 1000, 10_000_000_000),
+        ue_aggregate_maximum_bit_rate_ul=min(uplink_kbps * 1000, 10_000_000_000))
 
 
 def bearer_qos(subscribed: ApnConfiguration) -> gtpv2.BearerQos:

@@ -73,11 +73,12 @@ def _subscribed(subscription: SubscriptionData, pdn: PdnConnection) -> ApnConfig
 
 async def _disconnect(mme: Mme, ue: UeContext, session: SgwSession, pdn: PdnConnection) -> None:
     """Session first, then the phone, which is called if it is idle; one that does not come learns of it when it does (bearer status)."""
+    ebis = (pdn.linked_ebi, *[bearer.ebi for bearer in pdn.dedicated])
     await mme.s11.delete_pdn_connection(session, pdn.linked_ebi, ue.known_location.uli)
     try:
         if ue.connection is None:
             await page(mme, ue)
-        await release_bearer(mme, ue, pdn.linked_ebi, pti=0, cause=EsmCause.REGULAR_DEACTIVATION)
+        await release_bearer(mme, ue, ebis, pti=0, cause=EsmCause.REGULAR_DEACTIVATION)
     except (TimerExpired, ConnectionError) as error:
         mme.log.info("pdn_disconnect.unanswered", apn=pdn.apn, reason=str(error))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.mme.authentication import authenticate
+from epc.mme.delete_bearer import bearers_lost
 from epc.mme.detach import implicit_detach
 from epc.mme.initial_context_setup import initial_context_setup
 from epc.mme.roaming import ENDS_REGISTRATION, allowed_tais, check_area
@@ -102,3 +103,4 @@ async def _drop_inactive(mme: Mme, ue: UeContext, active: tuple[int, ...]) -> No
         return
     for linked_ebi in lost:
         await mme.s11.delete_pdn_connection(session, linked_ebi, ue.known_location.uli)
+    bearers_lost(mme, ue, [bearer.ebi for bearer in session.bearers() if bearer.ebi not in active])

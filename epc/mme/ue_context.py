@@ -41,6 +41,9 @@ class Location:
         object.__setattr__(self, "uli", uli)
 
 
+FIRST_EBI, LAST_EBI = 5, 15      # TS 24.007 clause 11.2.3.1.5
+
+
 @dataclass(slots=True)
 class Bearer:
     """One EPS bearer. The eNodeB's end is ``None`` while the phone is idle."""
@@ -51,6 +54,10 @@ class Bearer:
     s1u_sgw_address: IPv4Address | IPv6Address
     s1u_enb_teid: int | None = None                 # t8
     s1u_enb_address: IPv4Address | IPv6Address | None = None
+
+    @property
+    def is_gbr(self) -> bool:
+        return bool(self.qos.gbr_uplink_kbps or self.qos.gbr_downlink_kbps)
 
 
 @dataclass(slots=True)
@@ -63,6 +70,10 @@ class PdnConnection:
     address: nas.PdnAddress
     ambr: gtpv2.Ambr
     bearers: dict[int, Bearer] = field(default_factory=dict)
+
+    @property
+    def dedicated(self) -> list[Bearer]:
+        return [bearer for bearer in self.bearers.values() if bearer.ebi != self.linked_ebi]
 
 
 @dataclass(slots=True, eq=False)
@@ -79,6 +90,15 @@ class SgwSession:
     def bearers(self) -> Iterator[Bearer]:
         for pdn in self.pdns.values():
             yield from pdn.bearers.values()
+
+    def pdn_of(self, ebi: int) -> PdnConnection | None:
+        """The PDN connection that the bearer belongs to."""
+        return next((pdn for pdn in self.pdns.values() if ebi in pdn.bearers), None)
+
+    def free_ebis(self) -> list[int]:
+        """EPS bearer identities that can be given (TS 24.007 clause 11.2.3.1.5)."""
+        used = {bearer.ebi for bearer in self.bearers()}
+        return [ebi for ebi in range(FIRST_EBI, LAST_EBI + 1) if ebi not in used]
 
 
 @dataclass(slots=True, eq=False)

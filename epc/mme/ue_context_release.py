@@ -16,6 +16,8 @@ NORMAL_RELEASE = s1ap.Cause("nas", "normal-release")
 AUTHENTICATION_FAILURE = s1ap.Cause("nas", "authentication-failure")
 DETACH = s1ap.Cause("nas", "detach")
 UNSPECIFIED = s1ap.Cause("nas", "unspecified")
+# TS 23.401 clause 5.3.5: the phone is well, and its GBR bearers wait for it
+_KEEPS_GBR = (s1ap.Cause("radioNetwork", "user-inactivity"), s1ap.Cause("radioNetwork", "cs-fallback-triggered"), DETACH)
 SUPERSEDED = s1ap.Cause("radioNetwork", "release-due-to-eutran-generated-reason")
 
 
@@ -59,8 +61,10 @@ async def s1_release(mme: Mme, ue: UeContext, request: s1ap.UEContextReleaseRequ
         except TimerExpired:
             mme.log.info("s11.silent", what="release access bearers", sgw=str(ue.session.sgw))
 
-    # 4-6  so does the eNodeB
+    # 4-6  so does the eNodeB; without radio a guaranteed bit rate cannot be kept
     release(mme, connection, request.cause)
+    if request.cause not in _KEEPS_GBR and ue.session is not None:
+        mme.bearers_lost(ue, [bearer.ebi for bearer in ue.session.bearers() if bearer.is_gbr])
 
 
 @procedure(spec="TS 23.401 clause 5.3.5")

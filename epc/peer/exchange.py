@@ -223,6 +223,9 @@ class RequestMachine(ABC, Generic[EventT]):
         answer = self._answers.get(key)
         if answer is None or answer.expires <= now:
             return False
+        if answer.octets is None:                   # whoever still asks is to be answered: the clock starts again, at the end of the line
+            answer.expires = now + self._duplicates_s
+            self._answers.move_to_end(key)
         self._observer.duplicate(message_type)
         if answer.octets is not None:
             self._datagrams.append((answer.octets, key[0]))

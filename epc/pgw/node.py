@@ -102,6 +102,8 @@ class Pgw(Node[PgwConfig]):
             )
             await self._open_sgi(forwarder)
         self.forwarder.on_event = self._on_user_plane
+        if self.rule_book.applications:
+            self.forwarder.provision(self.rule_book.applications.values())
         count_user_plane(self.metrics, self.forwarder)
         await self._connect_gx()
         if config.gy is not None:

@@ -31,6 +31,7 @@ class Procedure:
     spec: str
     collisions: Mapping[type, Collision]
     name: str = field(default="")
+    dropped: Callable[..., None] | None = None
 
 
 def procedure(
@@ -39,15 +40,17 @@ def procedure(
     starts_on: type | None = None,
     accepts: tuple[type, ...] = (),
     collisions: Mapping[type, Collision] | None = None,
+    dropped: Callable[..., None] | None = None,
 ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Procedure]:
     """Declare a procedure.
 
     ``starts_on``: the message that begins it. ``accepts``: messages kept for it when they come before it asks. ``collisions``: what to
     do with a message that would begin another procedure while this one runs; the default is to ignore it. ``spec``: the clause.
+    ``dropped`` is called with the procedure's arguments when it waited in a slot and is never to run: somebody may wait for its answer.
     """
 
     def declare(run: Callable[..., Coroutine[Any, Any, None]]) -> Procedure:
-        return Procedure(run, starts_on, accepts, spec, dict(collisions or {}), run.__name__)
+        return Procedure(run, starts_on, accepts, spec, dict(collisions or {}), run.__name__, dropped)
 
     return declare
 

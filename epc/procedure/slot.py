@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ def table(procedures: Iterable[Procedure]) -> dict[type, Procedure]:
 class Slot:
     """Runs at most one procedure at a time. Holds no task while nothing runs."""
 
-    __slots__ = ("_queued", "_runner", "_table", "_task", "running")
+    __slots__ = ("_args", "_queued", "_runner", "_table", "_task", "running")
 
     def __init__(self, runner: Runner, table: Mapping[type, Procedure]) -> None:
         self._runner = runner
@@ -34,6 +35,7 @@ class Slot:
         self._task: asyncio.Task[Outcome] | None = None
         self._queued: list[tuple[Procedure, tuple[Any, ...]]] = []
         self.running: Procedure | None = None
+        self._args: tuple[Any, ...] = ()
 
     def receive(self, dialogue: Dialogue, message: object, *args: Any) -> bool:
         """Give ``message`` to the running procedure, or start the one that it begins with ``(*args, message)``.
@@ -54,17 +56,32 @@ class Slot:
         if self.running is None:
             self._start(new, args)
         elif collision is Collision.REPLACE:
+            self._drop_queued()
             self._queued = [(new, args)]
-            if self._task is not None:
-                self._task.cancel()
+            self._cancel_running()
         elif collision is Collision.QUEUE:
             self._queued.append((new, args))
 
     def cancel(self) -> None:
         """Abort what runs and forget what is queued: the UE's link is gone or its context is being removed."""
-        self._queued.clear()
-        if self._task is not None:
-            self._task.cancel()
+        self._drop_queued()
+        self._cancel_running()
+
+    def _cancel_running(self) -> None:
+        task, running = self._task, self.running
+        if task is None:
+            return
+        coroutine = task.get_coro()
+        begun = not inspect.iscoroutine(coroutine) or inspect.getcoroutinestate(coroutine) != inspect.CORO_CREATED
+        task.cancel()
+        if not begun and running is not None and running.dropped is not None:
+            running.dropped(*self._args)        # it is never to take its first step
+
+    def _drop_queued(self) -> None:
+        queued, self._queued = self._queued, []
+        for procedure, args in queued:
+            if procedure.dropped is not None:
+                procedure.dropped(*args)
 
     async def idle(self) -> None:
         """Wait until nothing runs and nothing is queued."""
@@ -73,11 +90,12 @@ class Slot:
             await asyncio.sleep(0)
 
     def _start(self, new: Procedure, args: tuple[Any, ...]) -> None:
-        self.running = new
+        self.running, self._args = new, args
         self._task = self._runner.start(new, *args)
         self._task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[Outcome]) -> None:
         self.running = self._task = None
+        self._args = ()
         if self._queued:
             self._start(*self._queued.pop(0))

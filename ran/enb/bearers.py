@@ -47,7 +47,7 @@ def set_up_tunnels(enb: Enb, ue: UeContext, items: Iterable[ToBeSetUp]) -> SetUp
         if cause is None and host is not None:
             far_end = FTeid(teid=int.from_bytes(item.gtp_teid, "big"), address=host)
             try:
-                admitted.append(enb.user_plane.set_up(ue, Ebi(item.e_rab_id), qos.qci, far_end))
+                admitted.append(enb.user_plane.set_up(ue, Ebi(item.e_rab_id), qos, far_end))
             except RuleError as error:
                 enb.log.info("bearer.refused", reason=str(error))
                 cause = TRANSPORT

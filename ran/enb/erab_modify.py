@@ -34,7 +34,7 @@ async def erab_modify(enb: Enb, ue: UeContext, request: ERABModifyRequest) -> No
     failed: list[ERABItem] = []
     accepted: list[ERABToBeModifiedItemBearerModReq] = []
     for item in items:
-        cause = objection(ue, item, times[item.e_rab_id])
+        cause = enb.behaviour.refuse_modifications or objection(ue, item, times[item.e_rab_id])
         if cause is None:
             accepted.append(item)
         else:
@@ -50,7 +50,7 @@ async def erab_modify(enb: Enb, ue: UeContext, request: ERABModifyRequest) -> No
         raise
     for item in accepted:
         bearer = ue.bearers[Ebi(item.e_rab_id)]
-        bearer.qci = item.e_rab_level_qos_parameters.qci
+        enb.user_plane.change_qos(bearer, item.e_rab_level_qos_parameters)
         moved = item.transport_information
         host = host_of(moved.transport_layer_address) if moved is not None else None
         if moved is not None and host is not None:

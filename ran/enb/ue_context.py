@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from epc.dataplane.rules import FTeid
 from epc.procedure import Dialogue, Procedure, Runner, Slot
 from epc.wire.identity import Ebi, Plmn
-from epc.wire.s1ap import Message
+from epc.wire.s1ap import GBRQosInformation, Message
 from ran.enb.radio import RadioConnection
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Bearer:
 
     ebi: Ebi
     qci: int
+    gbr: GBRQosInformation | None = None        # bit/s; of a GBR bearer
     s1u_enb_teid: FTeid     # t8, allocated here
     s1u_sgw_teid: FTeid     # t7, from the MME
     session_id: int         # of the forwarder's rules

@@ -7,13 +7,15 @@ import itertools
 from collections.abc import Callable
 
 from epc.dataplane.forwarder import ErrorIndication, Event, Forwarder, GtpuPort
-from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Session, SessionChange
+from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, Session, SessionChange
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.transport.interface import Transport
 from epc.wire.identity import Ebi
+from epc.wire.s1ap import ERABLevelQoSParameters
 from ran.enb.ue_context import Bearer, UeContext
 
 _UPLINK, _DOWNLINK = 1, 2       # identities of a session's rules
+_RATES = 1
 
 
 class RadioLink:
@@ -58,29 +60,34 @@ class UserPlane:
         assert self._forwarder is not None, "the user plane is open between start and stop of the node"
         return self._forwarder
 
-    def set_up(self, ue: UeContext, ebi: Ebi, qci: int, s1u_sgw_teid: FTeid) -> Bearer:
+    def set_up(self, ue: UeContext, ebi: Ebi, qos: ERABLevelQoSParameters, s1u_sgw_teid: FTeid) -> Bearer:
         """Allocate t8 and join the bearer to the SGW's end; raises :class:`~epc.dataplane.rules.RuleError`."""
         forwarder = self.forwarder
         session_id = next(self._session_ids)
         bearer = Bearer(
-            ebi=ebi, qci=qci, s1u_enb_teid=forwarder.allocate_f_teid(Interface.CORE), s1u_sgw_teid=s1u_sgw_teid, session_id=session_id,
-            link=RadioLink(ue, ebi))
+            ebi=ebi, qci=qos.qci, gbr=qos.gbr_qos_information, s1u_enb_teid=forwarder.allocate_f_teid(Interface.CORE), s1u_sgw_teid=s1u_sgw_teid,
+            session_id=session_id, link=RadioLink(ue, ebi))
         name = _name(session_id)
         forwarder.install(Session(
             id=session_id,
             pdrs=(
-                Pdr(id=_UPLINK, source_interface=Interface.ACCESS, network_instance=name, far_id=_UPLINK),
-                Pdr(id=_DOWNLINK, source_interface=Interface.CORE, local_f_teid=bearer.s1u_enb_teid, far_id=_DOWNLINK),
+                Pdr(id=_UPLINK, source_interface=Interface.ACCESS, network_instance=name, far_id=_UPLINK, qer_ids=(_RATES,)),
+                Pdr(id=_DOWNLINK, source_interface=Interface.CORE, local_f_teid=bearer.s1u_enb_teid, far_id=_DOWNLINK, qer_ids=(_RATES,)),
             ),
             fars=(
                 _towards_sgw(s1u_sgw_teid),
                 Far(id=_DOWNLINK, apply_action=ApplyAction.FORWARD, destination_interface=Interface.ACCESS, network_instance=name),
             ),
+            qers=(_rates(bearer),),
         ))
         forwarder.connect(name, bearer.link)
         self._by_session[session_id] = bearer
         ue.bearers[ebi] = bearer
         return bearer
+
+    def change_qos(self, bearer: Bearer, qos: ERABLevelQoSParameters) -> None:
+        bearer.qci, bearer.gbr = qos.qci, qos.gbr_qos_information
+        self.forwarder.modify(bearer.session_id, SessionChange(qers=(_rates(bearer),)))
 
     def move(self, bearer: Bearer, s1u_sgw_teid: FTeid) -> None:
         """The SGW's end is another one now."""
@@ -108,6 +115,16 @@ class UserPlane:
 def _name(session_id: int) -> str:
     """The plain IP link of one radio bearer."""
     return f"uu-{session_id}"
+
+
+def _rates(bearer: Bearer) -> Qer:
+    """A GBR bearer's rates; others have none of their own."""
+    gbr = bearer.gbr
+    if gbr is None:
+        return Qer(id=_RATES)
+    return Qer(
+        id=_RATES, uplink_mbr_bps=gbr.e_rab_maximum_bitrate_ul, downlink_mbr_bps=gbr.e_rab_maximum_bitrate_dl,
+        uplink_gbr_bps=gbr.e_rab_guaranteed_bitrate_ul, downlink_gbr_bps=gbr.e_rab_guaranteed_bitrate_dl)
 
 
 def _towards_sgw(tunnel: FTeid) -> Far:

@@ -26,6 +26,8 @@ class Behaviour:
     refuse_security_mode: bool = False      # answers SECURITY MODE COMMAND with SECURITY MODE REJECT #24
     refuse_as_security: bool = False        # answers RRC's SecurityModeCommand with failure
     refuse_radio_bearers: bool = False      # cannot comply with RRC's reconfiguration
+    refuse_dedicated_bearers: int | None = None     # ESM cause that answers ACTIVATE DEDICATED EPS BEARER CONTEXT REQUEST
+    refuse_modifications: int | None = None         # ESM cause that answers MODIFY EPS BEARER CONTEXT REQUEST
     re_attach: bool = True                  # attaches again when the network asks for it
 
 

@@ -23,6 +23,10 @@ class RadioBearersEstablished:
 class EsmRefused(Reject):
     """Ends an ESM procedure with an ESM cause."""
 
+    def __init__(self, cause: int, detail: str = "") -> None:
+        super().__init__(cause, detail)
+        self.esm_cause = cause
+
 
 def give(answer: Answer | None, result: Result) -> None:
     """Tell the caller, if there is one and it has not been told yet."""

@@ -43,6 +43,7 @@ async def service_request(ue: Ue, answer: Answer | None, paged: bool) -> None:
         if isinstance(outcome, nas.ServiceReject):
             _rejected(ue, outcome)
         ue.enter(EmmState.REGISTERED)
+        ue.keep_bearers(tuple(ue.radio_bearers))        # clause 5.6.1.4: a context without radio bearer is none any more
         give(answer, Result(success=True))
 
 

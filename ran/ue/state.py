@@ -41,6 +41,14 @@ class UpdateStatus(Enum):
 
 
 @dataclass(slots=True, kw_only=True)
+class DedicatedBearer:
+    """A dedicated bearer: what it is good for, and which packets take it."""
+
+    qos: nas.EpsQos
+    filters: dict[int, nas.PacketFilter]        # the TFT, by packet filter identifier
+
+
+@dataclass(slots=True, kw_only=True)
 class PdnConnection:
     """A PDN connection with its default bearer ``ebi`` and the dedicated bearers linked to it."""
 
@@ -51,7 +59,7 @@ class PdnConnection:
     apn_ambr: nas.ApnAmbr | None = None
     dns_servers: tuple[IPv4Address, ...] = ()
     mtu_octets: int | None = None
-    dedicated: dict[int, nas.EpsQos]    # by EPS bearer identity
+    dedicated: dict[int, DedicatedBearer]       # by EPS bearer identity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

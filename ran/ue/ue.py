@@ -27,6 +27,7 @@ from ran.ue.authentication import AuthenticationState
 from ran.ue.behaviour import CORRECT, Behaviour
 from ran.ue.detach import detach
 from ran.ue.esm.pdn_connectivity import connect_pdn, disconnect_pdn
+from ran.ue.esm.traffic_mapping import bearer_for
 from ran.ue.indications import Answer, ConnectionReleased, RadioBearersEstablished, failure, give
 from ran.ue.service_request import service_request
 from ran.ue.sim import Sim
@@ -304,22 +305,22 @@ class Ue:
             "security": repr(self.security) if self.security else None,
             "pdn_connections": [
                 {"ebi": connection.ebi, "apn": connection.apn, "ipv4": str(connection.address.ipv4_address or ""), "qci": connection.qos.qci,
-                 "dedicated": {ebi: qos.qci for ebi, qos in connection.dedicated.items()}}
+                 "dedicated": {ebi: bearer.qos.qci for ebi, bearer in connection.dedicated.items()}}
                 for connection in self.pdn_connections.values()],
         }
 
     # --- user plane --------------------------------------------------------------------------------------------------------
 
     def send_ip_packet(self, packet: bytes, ebi: int | None = None) -> None:
-        """An uplink IP packet, on bearer ``ebi`` or the first default bearer; an idle UE asks for service first and keeps the packet.
+        """An uplink IP packet, on the bearer that its packet filters choose, or on ``ebi`` whatever they say.
 
-        Without a PDN connection the packet is dropped. Uplink packet filters are not applied: who wants a dedicated bearer names it.
+        An idle UE asks for service first and keeps the packet. Without a PDN connection the packet is dropped.
         """
         if self.radio is None or not self.pdn_connections:
             return
         if self.radio_bearers:
-            bearer = ebi if ebi is not None else next(iter(self.pdn_connections))
-            if bearer in self.radio_bearers:
+            bearer = ebi if ebi is not None else bearer_for(self.pdn_connections.values(), packet)
+            if bearer is not None and bearer in self.radio_bearers:
                 self.radio.send_packet(Ebi(bearer), packet)
             return
         if self._waiting_packets is None:
@@ -576,7 +577,9 @@ class Ue:
             if connection.ebi not in active:
                 self.drop_pdn_connection(connection.ebi)
             else:
-                connection.dedicated = {ebi: qos for ebi, qos in connection.dedicated.items() if ebi in active}
+                for ebi in [ebi for ebi in connection.dedicated if ebi not in active]:
+                    del connection.dedicated[ebi]
+                    self.tell("bearer_deactivated", ebi=ebi, apn=connection.apn)
 
     def drop_pdn_connection(self, ebi: int) -> None:
         connection = self.pdn_connections.pop(ebi, None)

@@ -200,3 +200,27 @@ async def test_a_procedure_leaves_no_cyclic_garbage() -> None:
         assert gc.collect() <= 20      # what the test's own loop leaves, far below one object a procedure step
     finally:
         gc.enable()
+
+
+async def test_who_never_runs_is_dropped_with_its_arguments() -> None:
+    """Queued behind a procedure that is replaced, or replaced before its first step; one that has begun sees its cancellation itself."""
+    dropped: list[str] = []
+    begun: list[str] = []
+
+    @procedure(spec="none", dropped=dropped.append)
+    async def polite(name: str) -> None:
+        begun.append(name)
+        await asyncio.sleep(1)
+
+    slot = Slot(Runner(), {})
+    slot.start(polite, "replaced at once")
+    slot.start(polite, "queued")
+    slot.start(polite, "second", collision=Collision.REPLACE)
+    assert dropped == ["queued", "replaced at once"]
+    await asyncio.sleep(0.1)
+    assert begun == ["second"]
+    slot.start(polite, "queued again")
+    slot.cancel()
+    await slot.idle()
+    assert dropped == ["queued", "replaced at once", "queued again"]
+    assert begun == ["second"]

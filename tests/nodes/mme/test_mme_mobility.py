@@ -403,14 +403,6 @@ async def test_pgw_ends_the_only_pdn_connection(world, phone, cause, detach_type
     assert await world.is_clean()
 
 
-async def test_dedicated_bearers_are_refused(world, phone) -> None:
-    await phone.attach()
-    qos = gtpv2.BearerQos(qci=1, arp=gtpv2.Arp(priority_level=1))
-    response = await world.sgw.ask(gtpv2.CreateBearerRequest(
-        linked_ebi=5, bearer_contexts=(gtpv2.BearerContextCreateRequested(ebi=0, tft=b"\x20", bearer_qos=qos),)))
-    assert response.cause.value == gtpv2.CauseValue.SERVICE_NOT_SUPPORTED
-
-
 async def test_restart_counter_goes_with_each_new_session(world, phone) -> None:
     """So that the SGW forgets what it had from before a restart, and not what it makes after it."""
     await phone.attach()

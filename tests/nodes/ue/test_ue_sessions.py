@@ -86,16 +86,19 @@ async def test_lost_connection_ends_the_procedure(network, attached) -> None:
     assert "released" in (await connecting).reason
 
 
+TFT = bytes.fromhex("21 30 0a 02 30 11")       # a new one: UDP
+
+
 async def test_dedicated_bearer_comes_changes_and_goes(network, attached) -> None:
     network.set_up_bearers(nas.ActivateDedicatedEpsBearerContextRequest(
-        eps_bearer_identity=6, linked_eps_bearer_identity=5, eps_qos=nas.EpsQos(qci=1), tft=b"\x20"), ebis=(6,))
+        eps_bearer_identity=6, linked_eps_bearer_identity=5, eps_qos=nas.EpsQos(qci=1), tft=TFT), ebis=(6,))
     assert (await network.receive(nas.ActivateDedicatedEpsBearerContextAccept)).eps_bearer_identity == 6
-    assert attached.pdn_connections[5].dedicated[6].qci == 1
+    assert attached.pdn_connections[5].dedicated[6].qos.qci == 1
     attached.send_ip_packet(b"voice", ebi=6)
     assert network.packets == [(6, b"voice")]
     network.send(nas.ModifyEpsBearerContextRequest(eps_bearer_identity=6, new_eps_qos=nas.EpsQos(qci=2)))
     await network.receive(nas.ModifyEpsBearerContextAccept)
-    assert attached.pdn_connections[5].dedicated[6].qci == 2
+    assert attached.pdn_connections[5].dedicated[6].qos.qci == 2
     network.send(nas.ModifyEpsBearerContextRequest(eps_bearer_identity=5, new_eps_qos=nas.EpsQos(qci=8)))
     await network.receive(nas.ModifyEpsBearerContextAccept)
     assert attached.pdn_connections[5].qos.qci == 8
@@ -106,7 +109,7 @@ async def test_dedicated_bearer_comes_changes_and_goes(network, attached) -> Non
 
 async def test_dedicated_bearer_of_no_pdn_connection_is_refused(network, attached) -> None:
     network.send(nas.ActivateDedicatedEpsBearerContextRequest(
-        eps_bearer_identity=7, linked_eps_bearer_identity=6, eps_qos=nas.EpsQos(qci=1), tft=b"\x20"))
+        eps_bearer_identity=7, linked_eps_bearer_identity=6, eps_qos=nas.EpsQos(qci=1), tft=TFT))
     assert (await network.receive(nas.ActivateDedicatedEpsBearerContextReject)).esm_cause == EsmCause.INVALID_EPS_BEARER_IDENTITY
 
 
@@ -122,7 +125,7 @@ async def test_default_bearer_that_nobody_asked_for_is_refused(network, attached
 
 async def test_deactivated_default_bearer_takes_its_dedicated_ones_along(network, attached) -> None:
     network.send(nas.ActivateDedicatedEpsBearerContextRequest(
-        eps_bearer_identity=6, linked_eps_bearer_identity=5, eps_qos=nas.EpsQos(qci=1), tft=b"\x20"))
+        eps_bearer_identity=6, linked_eps_bearer_identity=5, eps_qos=nas.EpsQos(qci=1), tft=TFT))
     await network.receive(nas.ActivateDedicatedEpsBearerContextAccept)
     network.send(nas.DeactivateEpsBearerContextRequest(eps_bearer_identity=5, esm_cause=EsmCause.REGULAR_DEACTIVATION))
     await network.receive(nas.DeactivateEpsBearerContextAccept)
