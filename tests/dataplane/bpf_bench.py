@@ -7,8 +7,8 @@ import socket
 import struct
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from ipaddress import IPv4Address, IPv4Interface
+from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from pathlib import Path
 
 from epc.dataplane import ip_packet
@@ -28,7 +28,9 @@ def why_not() -> str:
     """Why this machine cannot run the BPF back end; empty if it can."""
     try:
         AnonymousNamespace().close()
-        LoadedObject(ObjectFile.shipped(), defaultdict(lambda: 64)).close()
+        loaded = LoadedObject(ObjectFile.shipped(), defaultdict(lambda: 64))
+        loaded.program("xdp_gtpu")
+        loaded.close()
     except OSError as error:
         return str(error)
     return ""
@@ -101,39 +103,73 @@ class Wire:
             opened.close()
 
 
-class BpfBench:
-    """Like ``conftest.Bench``, with the kernel between everybody."""
+class World:
+    """Three namespaces: of the node, of its GTP-U peers, and of SGi. Forwarders come and go in it."""
 
-    link_is_ethernet = True
+    NODE_HOSTS = ("10.0.0.1/24", "10.0.0.2/24", "10.0.0.21/24", "fd00::1/64", "fd00::2/64")
+    PEER_HOSTS = ("10.0.0.11/24", "10.0.0.12/24", "fd00::11/64", "fd00::12/64")
 
-    def __init__(self, hook: Hook) -> None:
-        self.hook = hook
-        self.access_host, self.core_host, self.enb_host, self.pgw_host = "10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12"
-        self.events: list[Event] = []
+    def __init__(self) -> None:
         self.node, self.peers, self.sgi = AnonymousNamespace(), AnonymousNamespace(), AnonymousNamespace()
-        self._open: list[Peer | Wire | VethLink] = []
-        self._forwarders: list[BpfForwarder] = []
         for namespace in (self.node, self.peers, self.sgi):
-            with namespace.entered():       # no neighbour discovery among what the tests count
-                Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+            _set(namespace, "ipv6/conf/default/disable_ipv6", "1")      # no neighbour discovery among what the tests count
         with self.peers.entered():
             self.peer_routes = RouteSocket()
         with self.node.entered():
             self.node_routes = RouteSocket()
         self.node_routes.create_veth("n0", "p0", self.peers.descriptor, mtu_octets=1500)
-        for routes, name, hosts in (
-            (self.node_routes, "n0", (self.access_host, self.core_host, "10.0.0.21")), (self.peer_routes, "p0", (self.enb_host, self.pgw_host)),
+        for namespace, routes, name, hosts in (
+            (self.node, self.node_routes, "n0", self.NODE_HOSTS), (self.peers, self.peer_routes, "p0", self.PEER_HOSTS),
         ):
+            _set(namespace, f"ipv6/conf/{name}/disable_ipv6", "0")
             device = routes.device(name)
             routes.set_up(device.ifindex, arp=True)
             for host in hosts:
-                routes.add_address(device.ifindex, IPv4Interface(f"{host}/24"))
+                routes.add_address(device.ifindex, ip_interface(host))
         self.node_routes.set_up(1, arp=True)        # lo
+        with self.peers.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+            switch(control, "p0", ETHTOOL_SGRO, on=True)        # frames of native XDP reach it only if it polls for them
 
-    async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4) -> BpfForwarder:
+    def forget_neighbours(self) -> None:
+        """Nobody has asked for an address yet."""
+        ifindex = self.node_routes.device("n0").ifindex
+        for host in self.PEER_HOSTS:
+            with suppress(FileNotFoundError):
+                self.node_routes.delete_neighbour(ifindex, ip_interface(host).ip)
+
+    def close(self) -> None:
+        self.node_routes.close()
+        self.peer_routes.close()
+        for namespace in (self.node, self.peers, self.sgi):
+            namespace.close()
+
+
+def _set(namespace: AnonymousNamespace, setting: str, value: str) -> None:
+    with namespace.entered():
+        Path("/proc/sys/net", setting).write_text(value)
+
+
+class BpfBench:
+    """Like ``conftest.Bench``, with the kernel between everybody."""
+
+    link_is_ethernet = True
+
+    def __init__(self, hook: Hook, world: World | None = None, *, ipv6: bool = False) -> None:
+        self.hook = hook
+        hosts = ("fd00::1", "fd00::2", "fd00::11", "fd00::12") if ipv6 else ("10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12")
+        self.access_host, self.core_host, self.enb_host, self.pgw_host = hosts
+        self.events: list[Event] = []
+        self._own = World() if world is None else None
+        self.world = world or self._own
+        self.node, self.peers, self.sgi = self.world.node, self.world.peers, self.world.sgi
+        self.node_routes, self.peer_routes = self.world.node_routes, self.world.peer_routes
+        self._open: list[Peer | Wire | VethLink] = []
+        self._forwarders: list[BpfForwarder] = []
+
+    async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4, max_sessions: int = 1024) -> BpfForwarder:
         with self.node.entered():
             forwarder = await BpfForwarder.open(
-                SocketTransport("node"), buffer_packets=buffer_packets, max_sessions=16_384, hook=None if self._forwarders else self.hook,
+                SocketTransport("node"), buffer_packets=buffer_packets, max_sessions=max_sessions, hook=None if self._forwarders else self.hook,
                 access=GtpuPort(address=self.access_host, interface="S1-U") if access else None,
                 core=GtpuPort(address=self.core_host, interface="S5/S8-U") if core else None,
             )
@@ -142,7 +178,7 @@ class BpfBench:
         return forwarder
 
     async def peer(self, host: str, port: int = GTPU_PORT) -> Peer:
-        opened = self.peers.open_socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        opened = self.peers.open_socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         opened.bind((host, port))
         peer = Peer(opened, host)
         self._open.append(peer)
@@ -189,10 +225,8 @@ class BpfBench:
             await forwarder.close()
         for each in self._open:
             each.close()
-        self.node_routes.close()
-        self.peer_routes.close()
-        for namespace in (self.node, self.peers, self.sgi):
-            namespace.close()
+        if self._own is not None:
+            self._own.close()
 
 
 REASON = why_not()

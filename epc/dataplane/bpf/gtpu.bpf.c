@@ -692,6 +692,10 @@ SEC("xdp") int xdp_probe(struct xdp_md *context)
 
 /* tc */
 
+/* BPF_F_ADJ_ROOM_DECAP_L3_..., which older headers lack. Without, what is left has to be as long as the former header. */
+#define DECAP_L3_IPV4 (1ULL << 7)
+#define DECAP_L3_IPV6 (1ULL << 8)
+
 /* ``wanted`` octets as one piece, which what comes from a NIC need not be. */
 INLINE void tc_pull(struct __sk_buff *context, __u32 wanted)
 {
@@ -720,6 +724,12 @@ INLINE int tc_forward(struct __sk_buff *context, int action, struct passage *pas
     int more = (int)headers_of(passage->next_hop) - (int)passage->headers;
     if (more) {
         __u64 how = BPF_F_ADJ_ROOM_FIXED_GSO;
+        if (more < 0) {
+            __u8 *inner = DATA(context) + sizeof(struct ethhdr) + passage->headers;
+            if ((void *)(inner + 1) > END(context))
+                return TC_ACT_SHOT;
+            how |= version == 4 || (version == 0 && *inner >> 4 == 4) ? DECAP_L3_IPV4 : DECAP_L3_IPV6;
+        }
         if (!passage->headers)
             how |= BPF_F_ADJ_ROOM_ENCAP_L4_UDP | (version == 6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4);
         if (bpf_skb_adjust_room(context, more, BPF_ADJ_ROOM_MAC, how))

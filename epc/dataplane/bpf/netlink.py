@@ -83,6 +83,11 @@ class RouteSocket:
             int.from_bytes(found[_IFLA_MTU], "little"),
         )
 
+    def device_names(self) -> set[str]:
+        """Of all devices in the namespace."""
+        answers = self._ask(Type.GET_LINK, _link_message.pack(0, 0, 0, 0, 0), _DUMP)
+        return {_attributes(answer, _link_message.size)[_IFLA_IFNAME].rstrip(b"\0").decode() for answer in answers}
+
     def sent_packets(self, ifindex: int) -> int:
         """How many a device has sent since it was made."""
         (answer,) = self._ask(Type.GET_LINK, _link_message.pack(0, 0, ifindex, 0, 0))
@@ -164,6 +169,10 @@ class RouteSocket:
         """One that is known for good."""
         request = _neighbour_message.pack(socket.AF_INET, ifindex, _PERMANENT, 0, 0)
         self._ask(Type.NEW_NEIGHBOUR, request + _attribute(_NDA_DST, address.packed) + _attribute(_NDA_LLADDR, mac), _CREATE)
+
+    def delete_neighbour(self, ifindex: int, address: IPv4Address | IPv6Address) -> None:
+        """Raises ``FileNotFoundError`` when it is not known."""
+        self._ask(Type.DELETE_NEIGHBOUR, _neighbour_message.pack(_family(address), ifindex, 0, 0, 0) + _attribute(_NDA_DST, address.packed))
 
     def _ask(self, kind: Type, body: bytes, flags: int = 0) -> list[bytes]:
         """The bodies of the answers."""
