@@ -75,7 +75,7 @@ def test_the_file_follows_the_compose_specification() -> None:
 
 
 def test_every_kind_of_node_that_a_network_needs_is_there_once() -> None:
-    optional = {"dns", "dra", "ocs", "pgwu", "sgwu"}       # an attach at home does without
+    optional = {"af", "dns", "dra", "ocs", "pgwu", "sgwu"}       # an attach at home does without
     assert sorted(NODES) == sorted(set(KINDS) - optional)
 
 
