@@ -124,6 +124,11 @@ class Namespace:
         """The process that keeps it; also in the user namespace to which it belongs."""
         return self._keeper.pid
 
+    @property
+    def is_privileged(self) -> bool:
+        """It belongs to the user namespace of this process, so that devices can be joined to those outside."""
+        return self._keeper.privileged
+
     async def open_tun(
         self, device: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = (), mtu_octets: int = UE_MTU_OCTETS,
     ) -> int:

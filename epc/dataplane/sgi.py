@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
@@ -11,10 +12,14 @@ from typing import TYPE_CHECKING
 from epc.dataplane.forwarder import Forwarder
 from epc.dataplane.hosts import Hosts
 from epc.dataplane.ip_endpoint import UDP_ECHO_PORT, IpHost, UdpSocket, serve_udp_echo
+from epc.dataplane.namespace_host import NamespaceHost
 
 if TYPE_CHECKING:
+    from epc.dataplane.nat import Nat
     from epc.dataplane.services.dns import NameServer
     from epc.dataplane.services.web import WebServer
+
+log = logging.getLogger(__name__)
 
 SERVER = IPv4Interface("10.200.0.1/24")
 
@@ -25,6 +30,7 @@ class DnsService:
 
     names: Mapping[str, tuple[IPv4Address, ...]]
     ttl_s: int = 60
+    forward_to: tuple[IPv4Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +44,19 @@ class WebService:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NatService:
+    """``interface``: the device of this machine to leave by; by default whichever its routes say."""
+
+    interface: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the server on SGi offers besides echo."""
+    """What the server on SGi offers besides echo, and whether phones get out past it."""
 
     dns: DnsService | None = None
     web: WebService | None = None
+    nat: NatService | None = None
 
 
 class Sgi:
@@ -55,6 +69,8 @@ class Sgi:
         self.addresses: list[IPv4Address] = [server.address.ip]
         self.name_server: NameServer | None = None
         self.web_server: WebServer | None = None
+        self.outside = ""               # how phones get out, or why they do not; empty: nobody asked for it
+        self._nat: Nat | None = None
         self._forwarder = forwarder
         self._echo = echo
 
@@ -87,7 +103,7 @@ class Sgi:
                 if address in self.server.address.network and address not in self.addresses:
                     await self.server.add_address(address)
                     self.addresses.append(address)
-            self.name_server = NameServer(services.dns.names, ttl_s=services.dns.ttl_s)
+            self.name_server = NameServer(services.dns.names, ttl_s=services.dns.ttl_s, forward_to=services.dns.forward_to)
             await self.name_server.serve(self.server)
         if services.web is not None:
             from epc.dataplane.services.web import WebServer
@@ -97,6 +113,22 @@ class Sgi:
             if services.web.ca_file is not None:
                 services.web.ca_file.write_text(self.web_server.authority.pem)
             await self.web_server.serve(self.server)
+
+        if services.nat is not None:
+            await self._open_nat(services.nat)
+
+    async def _open_nat(self, wanted: NatService) -> None:
+        from epc.dataplane.nat import Nat, NatUnavailable
+
+        try:
+            if not isinstance(self.server, NamespaceHost):
+                raise NatUnavailable(0, "the server on SGi lives inside this process")
+            self._nat = await Nat.open(self.server.namespace, interface=wanted.interface)
+        except NatUnavailable as error:
+            self.outside = f"no way out: {error.strerror or error}"
+            log.warning("phones on %s get no further than SGi, nat is not possible here: %s", self.apn, error.strerror or error)
+        else:
+            self.outside = f"nat to {wanted.interface or 'wherever the routes lead'}"
 
     @property
     def certificate_authority(self) -> str | None:
@@ -110,9 +142,13 @@ class Sgi:
             shown |= {"dns_queries": self.name_server.queries, "dns_unknown_names": self.name_server.unknown_names}
         if self.web_server is not None:
             shown |= {"web_requests": dict(self.web_server.requests)}
+        if self.outside:
+            shown["outside"] = self.outside
         return shown
 
     async def close(self) -> None:
+        if self._nat is not None:
+            await self._nat.close()
         self._forwarder.disconnect(self.apn)
         self._echo.close()
         if self.name_server is not None:

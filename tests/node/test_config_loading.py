@@ -63,7 +63,7 @@ def test_a_key_that_is_almost_right(tmp_path: Path) -> None:
     assert problems(tmp_path, GOOD.replace("listen", "listn")) == [
         "node.yaml:1: listen: is missing",
         "node.yaml:2: listn: unknown key, perhaps 'listen'; allowed here: "
-        "admin, by_name, capture, kind, listen, log, name, peers, plmn, sctp, some, state_directory"]
+        "admin, by_name, capture, impairments, kind, listen, log, name, peers, plmn, sctp, some, state_directory"]
 
 
 def test_a_value_is_quoted_as_it_stands_in_the_file(tmp_path: Path) -> None:
