@@ -1,13 +1,14 @@
 .PHONY: demo test check setup setup-dev fast lint schema clean help
 
 help:
-	@echo "make demo    set up, attach one phone, ping through the tunnels, detach (out/attach/)"
+	@echo "make demo    set up; attach a phone, ping through the tunnels, detach (out/attach/); the same abroad, between two operators (out/roaming/)"
 	@echo "make test    set up and run every test"
 	@echo "make check   ruff, mypy, import contracts and the fast tests"
 	@echo "make clean   remove what the others made"
 
 demo: setup
 	.venv/bin/epclab run scenarios/attach.py --out out/attach
+	.venv/bin/epclab run scenarios/roaming.py --out out/roaming
 
 test: setup-dev
 	$(MAKE) --no-print-directory lint

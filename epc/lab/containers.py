@@ -58,7 +58,9 @@ class Containers(Processes):
         """The process waits for a line on its standard input, by which time its interfaces are there."""
         service = self._compose.services[launch.name]
         capabilities = "-all,+net_admin" if service.privileged_network else "-all"
-        script = 'ip link set lo up && mount --bind "$1" /etc/hosts && shift && read -r go && exec "$@"'
+        # container engines let everybody bind ports such as 53 inside a container
+        script = ('ip link set lo up && mount --bind "$1" /etc/hosts && shift && '
+                  '{ echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start; } 2> /dev/null; read -r go && exec "$@"')
         child = await asyncio.create_subprocess_exec(
             "unshare", "--net", "--mount", "--", "/bin/sh", "-c", script, "sh", str((self.directory / "hosts").resolve()),
             "setpriv", "--pdeathsig=TERM", f"--bounding-set={capabilities}", "--inh-caps=-all", "--no-new-privs", "--", *launch.argv,
