@@ -66,6 +66,12 @@ class Phone:
                 self._host.link.on_packet = self.ue.send_ip_packet
             return self._host
 
+    def usage(self) -> dict[str, int]:
+        """What its programs sent and received over the radio, in IP packets and their octets, since the phone was made."""
+        sent, received = self.ue.sent, self.ue.received
+        return {"uplink_packets": sent.packets, "uplink_octets": sent.octets, "downlink_packets": received.packets,
+                "downlink_octets": received.octets}
+
     async def close(self) -> None:
         """Take the host away; the next :meth:`host` makes a new one."""
         for task in self._tasks:

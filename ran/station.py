@@ -104,7 +104,8 @@ class Station(Enb):
             raise LookupError(f"no phone with IMSI {imsi}") from None
 
     def views(self) -> Mapping[str, View]:
-        return {**super().views(), "phones": lambda: [{**phone.ue.describe(), "host": phone.host_kind} for phone in self.phones.values()]}
+        return {**super().views(), "phones": lambda: [{**phone.ue.describe(), "host": phone.host_kind} for phone in self.phones.values()],
+                "usage": lambda: [{"imsi": phone.imsi, **phone.usage()} for phone in self.phones.values()]}
 
     def commands(self) -> Mapping[str, Command]:
         return {

@@ -32,7 +32,8 @@ class Rotation(Section):
 class OfflineCharging(Section):
     """Charging data records. Without this section a gateway writes none."""
 
-    directory: Path | None = Field(default=None, description="default: cdr in state_directory")
+    directory: Path | None = Field(
+        default=None, description="default: cdr in state_directory, or where there is none a temporary folder that goes when the node stops")
     formats: Annotated[tuple[Literal["ber", "json"], ...], Field(min_length=1)] = ("ber", "json")
     plmn: PlmnDigits | None = Field(default=None, description="whose gateway this is: p-GWPLMNIdentifier")
     time_zone: TimeZoneName = Field(default="UTC", description="of the records' times, such as Europe/Madrid")
@@ -47,13 +48,11 @@ class OfflineCharging(Section):
     def zone(self) -> datetime.tzinfo:
         return zone_named(self.time_zone)
 
-    def directory_in(self, state_directory: Path | None) -> Path:
-        """Raises ``ValueError`` when there is none."""
+    def directory_in(self, state_directory: Path | None) -> Path | None:
+        """Where the files go; None: nowhere in particular."""
         if self.directory is not None:
             return self.directory
-        if state_directory is None:
-            raise ValueError("offline_charging.directory: is missing, and there is no state_directory")
-        return state_directory / "cdr"
+        return None if state_directory is None else state_directory / "cdr"
 
     def seconds_to_tariff_time(self, now: float) -> float | None:
         """Until the next of ``tariff_times``; None where there are none."""

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from epc.charging.config import OfflineCharging
 from epc.charging.record import AnyRecord, BearerRecords, Conditions, Ends, ServiceKey, Volume, effect, with_conditions
-from epc.charging.store import RecordStore, State
+from epc.charging.store import SUFFIXES, RecordStore, State
 from epc.node import Node
 from epc.wire.cdr import CauseForRecClosing, ChangeCondition, ClosureReason
 
@@ -42,7 +44,10 @@ class OfflineChargingFunction:
         self._node = node
         self._clock = node.clock
         self._zone = config.zone
-        directory = config.directory_in(node.config.state_directory)
+        chosen = config.directory_in(node.config.state_directory)
+        self._temporary = None if chosen is not None else tempfile.TemporaryDirectory(prefix=f"epclab-{node.config.name}-cdr-")
+        directory = chosen if self._temporary is None else Path(self._temporary.name)
+        assert directory is not None
         self._store = RecordStore(
             directory, node.config.name, config, clock=node.clock, node_address=ip_address(address))
         self._bearers: dict[str, ChargedBearer] = {}
@@ -60,6 +65,15 @@ class OfflineChargingFunction:
         """As records have it."""
         name: str = self._node.config.name
         return name[:_NODE_ID_LENGTH]
+
+    @property
+    def directory(self) -> Path:
+        """Where the files are."""
+        return self._store.directory
+
+    def closed_files(self) -> list[Path]:
+        """The node's files that are complete and have their names, oldest first."""
+        return sorted(path for suffix in SUFFIXES.values() for path in self.directory.glob(f"{self._node.config.name}_-_*.{suffix}"))
 
     # life
 
@@ -85,6 +99,8 @@ class OfflineChargingFunction:
             self._drain()
         with self._writing():
             self._store.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     # what happens to bearers
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "enb": (NODE, "run an eNodeB with its phones"),
     "subscriber": ("epc.cli.subscriber", "add, list, import and export subscribers"),
     "pcc": ("epc.cli.pcc", "rules and policies of a PCRF: list, change, push"),
+    "settle": ("epc.cli.settle", "bill roamers: TAP file, invoice, and home's check of it"),
     "config": ("epc.cli.config", "check a configuration file, print its JSON Schema"),
     "doctor": ("epc.cli.doctor", "what this host offers, and what to do about each lack"),
     "bench": ("epc.cli.bench", "measure attaches per second and what they cost"),

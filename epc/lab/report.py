@@ -12,6 +12,7 @@ import orjson
 from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, render_text
 from epc.lab.ladder.page import render_page
 from epc.lab.ladder.steps import STEPS
+from epc.lab.settlement import LabSettlement
 from epc.node import TUNNELS, Node, TunnelEnd
 
 
@@ -36,6 +37,7 @@ class PhoneReport:
     tunnels: list[TunnelRow] = field(default_factory=list)
     attach_s: float | None = None
     story: list[str] = field(default_factory=list)          # where its key, its gateway and its address came from
+    usage: Mapping[str, int] | None = None                  # what it sent and received, packets and octets
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class RunReport:
     phones: dict[str, PhoneReport] = field(default_factory=dict)
     checks: list[tuple[str, bool]] = field(default_factory=list)
     duration_s: float = 0.0
+    user_plane: list[dict[str, Any]] = field(default_factory=list)     # what each node with a user plane forwarded and dropped
+    settlement: LabSettlement | None = None
 
 
 def tunnel_rows(imsi: str, nodes: Iterable[Node[Any]], observer: LadderObserver) -> list[TunnelRow]:
@@ -101,6 +105,8 @@ def summary(report: RunReport, observer: LadderObserver) -> dict[str, Any]:
         "checks": [{"what": what, "passed": passed} for what, passed in report.checks],
         "duration_s": round(report.duration_s, 3),
         "ues": [_phone_summary(phone, observer) for phone in report.phones.values()],
+        "user_plane": report.user_plane,
+        **({"settlement": report.settlement.settlement.to_json()} if report.settlement is not None else {}),
         "messages": [
             {"ms": round(event.time_s * 1000, 3), "interface": event.interface, "from": event.source, "to": event.destination, "name": event.name,
              **({"carried_by": event.carried_by} if event.carried_by else {}), **({"step": event.step} if event.step else {}),
@@ -115,6 +121,7 @@ def _phone_summary(phone: PhoneReport, observer: LadderObserver) -> dict[str, An
         "imsi": phone.imsi,
         "ip": phone.ip,
         **({"story": phone.story} if phone.story else {}),
+        **({"usage": phone.usage} if phone.usage is not None else {}),
         "attach_ms": None if phone.attach_s is None else round(phone.attach_s * 1000, 3),
         "tunnels": {row.label: {
             "name": row.name, "teid": row.teid, "address": row.address, "allocated_by": row.allocated_by, "seen_in": row.seen_in,
@@ -133,6 +140,8 @@ def _phone_record(phone: PhoneReport) -> Mapping[str, Any]:
 
 def write_report(report: RunReport, observer: LadderObserver, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
+    if report.settlement is not None:
+        report.settlement.write(directory / "settlement")
     (directory / "summary.json").write_bytes(orjson.dumps(summary(report, observer), option=orjson.OPT_INDENT_2))
     lifelines: Lifelines = observer.lifelines
     text = render_text(observer.events, report.title, lifelines)

@@ -19,7 +19,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,11 +32,14 @@ from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, NodePlace
 from epc.lab.nas_reader import NasKeys, NasReader
 from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
+from epc.lab.settlement import node_counters, settle_in_lab
 from epc.lab.story import story_of
 from epc.lab.topology import NodeEntry, Topology, load_topology
-from epc.node import ConfigError, Node
+from epc.node import ConfigError, Node, load_config
 from epc.pgw import Pgw
 from epc.procedure import stopwatch
+from epc.settlement import Settlement, SettlementConfig, UnreadableFile
+from epc.settlement.statement import render_differences
 from epc.transport.capture import PcapngCapture
 from epc.transport.interface import Tap, TappedPacket, Transport
 from ran.phone import Phone
@@ -318,6 +321,41 @@ class Lab:
             quiet = 0 if any(len(node.runner) for node in self.network) else quiet + 1
             await asyncio.sleep(0.005)
 
+    async def settlement(
+        self, agreement: Path | SettlementConfig, *, visited: str | None = None, home: str | None = None, agrees: bool = True,
+    ) -> Settlement:
+        """Both get paid: bill the visited operator's S-GW records, and check them against all that home and the phones counted.
+
+        ``agreement`` is a file as ``epclab settle --config`` takes it; its operators are called as in the topology. ``visited`` and ``home``
+        say which agreement where there are several. Sessions should have ended, or the OCS has not yet heard of their last octets. Every open
+        record is closed. The papers go into the report's folder, below ``settlement``. The scenario fails unless all agree to the octet, or
+        with ``agrees=False`` when they do.
+        """
+        await self.settled()
+        config = agreement if isinstance(agreement, SettlementConfig) else load_config(agreement, SettlementConfig)
+        try:
+            found = await settle_in_lab(self.network, self.topology, config, visited, home)
+        except (LookupError, UnreadableFile) as error:
+            raise ScenarioFailed(f"settlement: {error.args[0]}") from None
+        self.report.settlement = found
+        settlement = found.settlement
+        octets, currency = settlement.visited_octets, settlement.agreement.currency
+        what = (f"{settlement.visited.name} invoices {settlement.charge} {currency} to {settlement.home.name} for {octets.total} octets "
+                f"(TAP file {settlement.tap.name})")
+        differences = "; ".join(render_differences(settlement.differences, currency)[::2])
+        if agrees:
+            self.check(settlement.agrees, what + (", and all agree to the octet" if settlement.agrees else f", which differs: {differences}"))
+        else:
+            self.check(not settlement.agrees, what + (f", and the differences are found: {differences}" if differences else ", and all agree"))
+        return settlement
+
+    def note_counters(self) -> None:
+        """What phones and gateways counted goes into the report."""
+        self.report.user_plane = [asdict(each) for each in node_counters(self.network, self.topology)]
+        for phone in self.phones:
+            if phone.imsi in self.report.phones:
+                self.report.phones[phone.imsi].usage = phone.usage()
+
     def check_invariants(self, *, nothing_left: bool | None = None) -> None:
         """No orphan and no mismatched tunnel; when no phone is registered, no tunnel at all."""
         held = held_tunnels(self.network)
@@ -355,6 +393,7 @@ async def run_scenario(
                     say(f"servers on SGi: {pgw.servers_live_in}")
             await chosen.run(lab)
             await lab.settled()
+            lab.note_counters()
             lab.check_invariants()
             lab.report.result = "passed"
         except ScenarioFailed as error:

@@ -229,8 +229,6 @@ class PgwConfig(NodeConfig):
             for each in rules:
                 if each not in self.predefined_rules:
                     raise ValueError(f"rule_bases.{name}: {each} is not among predefined_rules")
-        if self.offline_charging is not None:
-            self.offline_charging.directory_in(self.state_directory)
         if self.sx == "pfcp":
             if self.sxb is None:
                 raise ValueError("sxb: is missing, and sx is pfcp")

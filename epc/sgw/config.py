@@ -38,6 +38,4 @@ class SgwConfig(NodeConfig):
             raise ValueError("s5c.port: on one address S11 and S5/S8 share one port")
         if self.sx == "pfcp" and self.sxa is None:
             raise ValueError("sxa: is missing, and sx is pfcp")
-        if self.offline_charging is not None:
-            self.offline_charging.directory_in(self.state_directory)
         return self

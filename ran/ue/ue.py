@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,18 @@ _WAITING_PACKETS = 16       # kept while the UE asks for its radio bearers
 
 class ProcedureRunning(RuntimeError):
     """The UE is busy with another procedure, or in a state in which the one asked for makes no sense."""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """IP packets over the radio, in one direction and since the phone was made."""
+
+    packets: int = 0
+    octets: int = 0
+
+    def add(self, packet: bytes) -> None:
+        self.packets += 1
+        self.octets += len(packet)
 
 
 class Ue:
@@ -91,10 +104,12 @@ class Ue:
         "radio",
         "radio_bearers",
         "re_attach_on_release",
+        "received",
         "requested_apn",
         "runner",
         "secured",
         "security",
+        "sent",
         "sim",
         "state",
         "substate",
@@ -116,6 +131,7 @@ class Ue:
         self.log: structlog.typing.FilteringBoundLogger = structlog.get_logger("ran.ue").bind(imsi=sim.imsi)
         self.on_event: Callable[[Ue, str, Mapping[str, object]], None] | None = None
         self.on_ip_packet: Callable[[Ebi, bytes], None] | None = None
+        self.sent, self.received = Traffic(), Traffic()
 
         # registration: what TS 24.301 annex C keeps on the USIM or in the equipment
         self.state = EmmState.NULL
@@ -321,6 +337,7 @@ class Ue:
         if self.radio_bearers:
             bearer = ebi if ebi is not None else bearer_for(self.pdn_connections.values(), packet)
             if bearer is not None and bearer in self.radio_bearers:
+                self.sent.add(packet)
                 self.radio.send_packet(Ebi(bearer), packet)
             return
         if self._waiting_packets is None:
@@ -330,6 +347,7 @@ class Ue:
             self._start(service_request, False)
 
     def downlink_packet(self, ebi: Ebi, packet: bytes) -> None:
+        self.received.add(packet)
         if self.on_ip_packet is not None:
             self.on_ip_packet(ebi, packet)
 

@@ -11,6 +11,8 @@ from typing import Any
 import orjson
 import pytest
 
+from epc.dataplane.ip_endpoint import udp_exchange
+from epc.lab.report import write_report
 from epc.wire.cdr import (
     CauseForRecClosing,
     ChangeCondition,
@@ -27,6 +29,7 @@ from epc.wire.cdr import (
 pytestmark = pytest.mark.virtual_clock
 IMSI = "001010000000001"
 UDP_HEADERS = 28
+SETTLEMENT = Path(__file__).parents[2] / "scenarios" / "roaming-settlement.yaml"
 
 
 def charged(directory: Path, **settings: Any) -> dict[str, Any]:
@@ -196,3 +199,49 @@ async def test_records_with_the_user_plane_behind_pfcp_are_complete(network: Any
         (record,) = records(tmp_path / gateway)
         assert volumes([record]) == (1000, 1000), gateway
         assert record.cause_for_rec_closing is CauseForRecClosing.NORMAL_RELEASE
+
+
+async def test_both_get_paid(network: Any, tmp_path: Path) -> None:
+    """The S-GW's records become a TAP file; home's records, the phone and the invoice agree to the octet."""
+    async with network(charged(tmp_path, partial={"octets": 4000}), file="roaming.yaml") as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        for _ in range(10):
+            await lab.exchange_udp(phone, lab.server, 7, b"x" * 972)
+        await lab.detach(phone)
+        settlement = await lab.settlement(SETTLEMENT)
+        lab.note_counters()
+        write_report(lab.report, lab.observer, tmp_path / "out")
+    assert settlement.visited_octets == settlement.home_octets == (10_000, 10_000)
+    assert settlement.phones == {IMSI: (10_000, 10_000)}
+    assert str(settlement.charge) == "0.0100", "20 kB at 0.30 a megabyte are 0.006: the session's minimum holds"
+    assert [call.partial_type for call in settlement.tap.calls] == ["F", "I", "I", "I", "I", "L"]
+    assert sum(call.octets.total for call in settlement.tap.calls) == 20_000
+    papers = tmp_path / "out" / "settlement"
+    assert (papers / settlement.tap.name).read_bytes() == settlement.tap_octets
+    assert "AGREED: S-GW, P-GW" in (papers / "check.txt").read_text()
+    assert len(records(papers / "cdr" / "sgw-visited")) == 6
+    summary = orjson.loads((tmp_path / "out" / "summary.json").read_bytes())
+    assert summary["settlement"]["agrees"]
+    assert summary["ues"][0]["usage"]["uplink_octets"] == 10_000
+    assert {each["name"]: each["uplink_octets"] for each in summary["user_plane"]}["pgw-home"] == 10_000
+
+
+async def test_downlink_lost_between_the_operators_is_found_and_explained(network: Any, tmp_path: Path) -> None:
+    """A G-PDU that the PGW counted gets lost on S8: the S-GW bills what it carried, and the check says where the rest went."""
+    async with network(charged(tmp_path), file="roaming.yaml") as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        await lab.exchange_udp(phone, lab.server, 7, b"x" * 72)
+        host = await phone.host()
+        lost = world.wires.drop_when(lambda packet: packet.interface == "S5/S8-U" and str(packet.source.host) == "127.0.2.13")
+        with pytest.raises(TimeoutError):
+            await udp_exchange(host, lab.server, 7, b"y" * 172)
+        lost.cancel()
+        await lab.detach(phone)
+        settlement = await lab.settlement(SETTLEMENT, agrees=False)
+    (volume,) = [each for each in settlement.differences if each.kind == "volume"]
+    assert (volume.direction, volume.octets, volume.imsi) == ("downlink", -200, IMSI)
+    assert "lost on the way" in volume.explanation
+    assert settlement.visited_octets == (300, 100)
+    assert settlement.home_octets == (300, 300)

@@ -15,7 +15,7 @@ _SIMPLE = {
     "IA5String": "ascii", "GraphicString": "ascii", "UTF8String": "utf8", "OPEN_TYPE": "any",
 }
 _TAP_STRINGS = {
-    "AsciiString": "ascii", "NumberString": "ascii", "BCDString": "bcd", "HexString": "octets", "AddressStringDigits": "bcd",
+    "AsciiString": "ascii", "Currency": "ascii", "NumberString": "ascii", "BCDString": "bcd", "HexString": "octets", "AddressStringDigits": "bcd",
 }
 
 
