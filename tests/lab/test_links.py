@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from epc.lab.topology import NodeEntry, Topology, load_topology
 from epc.node import ConfigError
 from epc.transport.interface import Tap, Transport
 from epc.transport.memory import Link, MemoryNetwork
+from epc.transport.sctp import sctp_capabilities
+from epc.transport.sockets import SocketTransport
 from tests.scenarios.conftest import IMSI
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
@@ -85,7 +89,7 @@ async def test_own_addresses_are_those_that_a_node_uses(path: Path) -> None:
         for other, others in own.items():
             assert name == other or not addresses & others, f"{name} and {other}"
     network = MemoryNetwork(link=Link(delay_s=0.001))
-    lab = _lab(found, network)
+    lab = _lab(found, _in_memory(network))
     await lab.start()
     used = {(endpoint.node, address.host) for (_, address), endpoint in network._bound.items()}
     used |= {(end.node, end.local.host) for pair in network._pairs for end in (pair.one, pair.other)}
@@ -96,11 +100,12 @@ async def test_own_addresses_are_those_that_a_node_uses(path: Path) -> None:
         await lab.stop()
 
 
-def _lab(found: Topology, network: MemoryNetwork) -> Lab:
-    """With hosts inside this process, for the sake of the virtual clock."""
-    def transport_for(entry: NodeEntry, tap: Tap) -> Transport:
-        return network.transport(entry.name, tap=tap, impairments=entry.config.link_impairments())
+def _in_memory(network: MemoryNetwork) -> Callable[[NodeEntry, Tap], Transport]:
+    return lambda entry, tap: network.transport(entry.name, tap=tap, impairments=entry.config.link_impairments())
 
+
+def _lab(found: Topology, transport_for: Callable[[NodeEntry, Tap], Transport]) -> Lab:
+    """With hosts inside this process, for the sake of the virtual clock."""
     def in_process(entry: NodeEntry) -> NodeEntry:
         here = {"phone_hosts": "in_process", "sgi_hosts": HostKind.IN_PROCESS}
         known = {key: value for key, value in here.items() if key in type(entry.config).model_fields}
@@ -118,7 +123,7 @@ async def test_a_phone_attaches_over_bad_links_and_its_ping_takes_as_long_as_the
   - {between: [mme1, enb1], delay_ms: 50, jitter_ms: 20, loss: 5%}
 """)
     network = MemoryNetwork(link=Link(delay_s=0.0))
-    lab = _lab(found, network)
+    lab = _lab(found, _in_memory(network))
     await lab.start()
     phone = lab.phone(IMSI)
     try:
@@ -134,3 +139,29 @@ async def test_a_phone_attaches_over_bad_links_and_its_ping_takes_as_long_as_the
         await lab.stop()
     sent = sum(event.name == "Create Session Request" for event in lab.observer.events)
     assert sent > 12, "6 attaches, two interfaces: some were sent again"
+
+
+@pytest.mark.real_time
+@pytest.mark.skipif(not sctp_capabilities().usable, reason="this host has no SCTP")
+async def test_on_real_sockets_a_ping_takes_longer_by_what_the_link_adds(tmp_path: Path) -> None:
+    own = f"127.{64 + os.getpid() % 128}.{os.getpid() // 128 % 256}."
+    text = (SCENARIOS / "attach.yaml").read_text().replace("127.0.0.", own)
+    file = tmp_path / "links.yaml"
+    file.write_text("links:\n  - {between: [enb1, sgw1], interface: S1-U, delay_ms: 60}\n  - {between: [enb1, mme1], delay_ms: 20}\n" + text)
+    lab = _lab(load_topology(file), lambda entry, tap: SocketTransport(
+        entry.name, tap=tap, sctp=entry.config.sctp.settings(), impairments=entry.config.link_impairments()))
+    await lab.start()
+    try:
+        phone = lab.phone(IMSI)
+        await lab.attach(phone)
+        host = await phone.host()
+        impaired = await host.ping(lab.server, count=5, interval_s=0.02)
+        for name in ("enb1", "sgw1"):
+            lab.node(name).transport.impairments.replace(())
+        good = await host.ping(lab.server, count=5, interval_s=0.02)
+        assert impaired.received == good.received == 5
+        assert min(impaired.round_trips_s) >= 0.12
+        assert min(impaired.round_trips_s) > 3 * min(good.round_trips_s)
+        await lab.detach(phone)
+    finally:
+        await lab.stop()
