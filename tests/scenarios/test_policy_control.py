@@ -1,0 +1,120 @@
+"""Policies in a whole network: what is written at the PCRF is what packets meet at the PDN gateway, and an application gets its bearer."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from epc.af import RequestRefused
+from epc.dataplane.ip_endpoint import udp_exchange
+from epc.node.admin import AdminServer
+from epc.wire.diameter import ExperimentalResultCode
+from epc.wire.diameter.rx import AbortCause, SpecificAction
+from tests.scenarios.conftest import IMSI, Build, World
+
+ALLOCATED = SpecificAction.INDICATION_OF_SUCCESSFUL_RESOURCES_ALLOCATION
+NO_ECHO = {"flows": [{"description": "permit out 17 from any 7 to assigned"}], "status": "disabled", "precedence": 1}
+
+
+async def can_echo(world: World) -> bool:
+    """A datagram to port 7 of the server on SGi, and back."""
+    host = await world.lab.phone(IMSI).host()
+    try:
+        return await udp_exchange(host, world.lab.server, 7, b"hello", timeout_s=0.5) == b"hello"
+    except TimeoutError:
+        return False
+
+
+def dedicated(world: World) -> dict[int, Any]:
+    return dict(world.lab.phone(IMSI).ue.pdn_connections[5].dedicated)
+
+
+@pytest.mark.real_time
+async def test_rest_to_forwarder(network: Build) -> None:
+    """Two PUTs over HTTP close a gate on the phone's packets, two DELETEs open it again; no bearer, no address changes."""
+    async with network({"pcrf1.policy": {"rules": {"all": {"precedence": 1000}}, "policies": [{"name": "everybody", "rules": ["all"]}]},
+                        "pcrf1.admin": {"port": 0}}) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        assert await can_echo(world)
+        admin = AdminServer(world.node("pcrf1"))
+        await admin.start()
+        try:
+            async with aiohttp.ClientSession(f"http://{admin.address}") as http:
+                async with http.put("/pcc/rules/no-echo", json=NO_ECHO) as answer:
+                    assert (answer.status, await answer.json()) == (201, {"sessions": 1, "changed": 0, "failed": 0})
+                assert await can_echo(world)
+                async with http.put("/pcc/policies/alice", json={"imsi": IMSI, "priority": 1, "rules": ["no-echo", "all"]}) as answer:
+                    assert (answer.status, await answer.json()) == (201, {"sessions": 1, "changed": 1, "failed": 0})
+                assert not await can_echo(world)
+                await lab.ping(phone, lab.server)
+                [session] = world.node("pgw1").views()["sessions"]()
+                assert {"no-echo", "all"} <= {rule["name"] if isinstance(rule, dict) else rule for rule in session["rules"]}
+                async with http.delete("/pcc/policies/alice") as answer:
+                    assert (await answer.json())["changed"] == 1
+                assert await can_echo(world)
+        finally:
+            await admin.stop()
+        await lab.detach(phone)
+        lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.virtual_clock
+async def test_gate_closes_and_opens_with_the_hour(network: Build) -> None:
+    night = {**NO_ECHO, "hours": "22:00-23:00"}
+    # the wall clock of these networks starts at 2027-01-15 08:00 UTC
+    policy = {"rules": {"all": {"precedence": 1000}, "no-echo": night}, "policies": [{"rules": ["no-echo", "all"]}]}
+    async with network({"pcrf1.policy": policy}) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        assert await can_echo(world)
+        await asyncio.sleep(14 * 3600)
+        assert not await can_echo(world)
+        await asyncio.sleep(3600)
+        assert await can_echo(world)
+        await lab.detach(phone)
+
+
+@pytest.mark.virtual_clock
+async def test_application_gets_a_bearer_for_its_flow(network: Build) -> None:
+    async with network() as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        af = await lab.application()
+        call = await af.request_bearer(str(phone.ue.ip), media="audio", server=f"{lab.server}:7", ul_bps=64_000, dl_bps=64_000)
+        await call.told(ALLOCATED)
+        await lab.settled()
+        [bearer] = dedicated(world).values()
+        assert (bearer.qos.qci, bearer.qos.guaranteed_bit_rate_uplink_kbps) == (1, 64)
+        assert await can_echo(world)
+        lab.check_invariants()
+        await call.release()
+        await asyncio.sleep(1)
+        await lab.settled()
+        assert dedicated(world) == {}
+        assert [name for name in world.sent("Rx") if name[:2] in ("AA", "Re", "Se")] == [
+            "AA Request (AAR)", "AA Answer (AAA)", "Re Auth Request (RAR)", "Re Auth Answer (RAA)",
+            "Session Termination Request (STR)", "Session Termination Answer (STA)"]
+        await lab.detach(phone)
+        lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.virtual_clock
+async def test_detach_ends_the_applications_session(network: Build) -> None:
+    async with network() as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        af = await lab.application()
+        call = await af.request_bearer(str(phone.ue.ip), server=f"{lab.server}:7", ul_bps=64_000, dl_bps=64_000)
+        await call.told(ALLOCATED)
+        await lab.detach(phone)
+        assert await call.ended() is AbortCause.BEARER_RELEASED
+        await lab.settled()
+        assert (world.node("pcrf1").metrics.value("af_sessions"), af.sessions) == (0, {})
+        with pytest.raises(RequestRefused) as caught:
+            await af.request_bearer("10.45.0.1", server=f"{lab.server}:7")
+        assert caught.value.cause is ExperimentalResultCode.IP_CAN_SESSION_NOT_AVAILABLE
+        lab.check_invariants(nothing_left=True)
