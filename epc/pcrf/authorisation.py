@@ -115,8 +115,8 @@ def change_to(session: GxSession, decision: Decision, used: Mapping[str, int], *
     """What has to change in ``session``, which stays as it is. ``reported``: monitoring keys whose threshold was reached."""
     wanted = decided_rules(decision)
     notified: Collection[bytes] = decision.notified_rules
-    if session.added_rules or session.af_rules:
-        wanted |= session.added_rules | session.af_rules
+    if session.added_rules or session.af_rules or session.ue_rules:
+        wanted |= session.added_rules | session.af_rules | session.ue_rules
         if EventTrigger.SUCCESSFUL_RESOURCE_ALLOCATION in session.af_triggers:
             notified = {*notified, *session.af_rules}
     withheld, rules = session.withheld_rules, session.rules

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from epc.pcrf.authorisation import ambr_information, ambr_of, apply_change, authorise, change_to
-from epc.pcrf.session import GxSession
+from epc.pcrf.session import Ambr, GxSession
+from epc.pcrf.ue_requested_resources import is_asked_for, resource_modification
 from epc.pcrf.usage import reported_octets
 from epc.procedure import Reject, procedure
 from epc.wire.diameter import ResultCode
@@ -32,6 +33,8 @@ async def ip_can_session_modification(pcrf: Pcrf, request: CreditControlRequest)
     if octets:
         await pcrf.usage.add(session.imsi, octets, pcrf.clock())
     decision = authorise(pcrf, session)
+    if is_asked_for(request):
+        resource_modification(pcrf, session, decision, request)
     change = change_to(session, decision, pcrf.used(session), reported=octets.keys())
     apply_change(session, change, decision.policy)
 
@@ -43,7 +46,7 @@ async def ip_can_session_modification(pcrf: Pcrf, request: CreditControlRequest)
     # 4 only what changed, and an answer to every QoS asked for
     if request.default_eps_bearer_qos is not None:
         change = replace(change, qos=session.authorised_qos)
-    if request.qos_information is not None:
+    if ambr_of(request.qos_information) != Ambr(None, None):
         change = replace(change, ambr=ambr_information(session.authorised_ambr))
     return CreditControlAnswer(
         session_id=request.session_id, origin_host=pcrf.config.origin_host, origin_realm=pcrf.config.origin_realm,
@@ -93,7 +96,7 @@ def note_what_changed(pcrf: Pcrf, session: GxSession, request: CreditControlRequ
         session.location = request.tgpp_user_location_info
     if request.default_eps_bearer_qos is not None:
         session.subscribed_qos = request.default_eps_bearer_qos
-    if request.qos_information is not None:
+    if ambr_of(request.qos_information) != Ambr(None, None):
         session.subscribed_ambr = ambr_of(request.qos_information)
     new_ipv4 = request.framed_ip_address is not None and request.framed_ip_address != session.ipv4
     new_ipv6 = request.framed_ipv6_prefix is not None and request.framed_ipv6_prefix != session.ipv6
@@ -132,6 +135,7 @@ def note_reports(pcrf: Pcrf, session: GxSession, reports: tuple[ChargingRuleRepo
             continue
         for name in names:
             session.rules.pop(name, None)
+            session.ue_rules.pop(name, None)        # the UE asks again if it still wants it
             session.withheld_rules |= {name}
             pcrf.rule_failures.inc()
             pcrf.log.warning("rule.failed", rule=name.decode(errors="replace"), cause=failure_name(report.rule_failure_code), imsi=session.imsi)

@@ -151,6 +151,16 @@ class Rule(Conditions):
         return self
 
 
+class UeRequests(Section):
+    """What UEs may ask resources for by themselves (Bearer Resource Command, TS 23.401 clause 5.4.5)."""
+
+    qcis: tuple[Qci, ...] = Field(default=(5, 6, 7, 8, 9), min_length=1, description="classes to choose from; the first is for those who do not")
+    max_ul: BitRate | None = Field(default=None, description="for each request")
+    max_dl: BitRate | None = None
+    arp: Arp = Arp()
+    precedence: int = Field(default=500, ge=0, le=0xFF00, description="added to the precedence of the UE's filters")
+
+
 class Policy(Conditions):
     """Whom it concerns, and what they get. What is left out stays as subscribed (the PGW's request says it)."""
 
@@ -169,6 +179,7 @@ class Policy(Conditions):
     predefined_groups: tuple[RuleName, ...] = Field(default=(), description="names of groups of such rules (Charging-Rule-Base-Name)")
     event_triggers: tuple[str, ...] = Field(default=(), description="what the PGW reports, such as RAT_CHANGE, besides what the policies need")
     usage_limit: UsageLimit | None = Field(default=None, description="for all traffic of the session together")
+    ue_requests: UeRequests | None = Field(default=None, description="default: what UEs ask for by themselves is refused")
     online: bool | None = None
     offline: bool | None = None
 

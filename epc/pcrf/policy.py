@@ -9,7 +9,7 @@ from heapq import merge
 from typing import NamedTuple
 
 from epc.pcrf.calendar import Calendar, Period, is_within
-from epc.pcrf.pcc import Arp, Conditions, Policy, PolicyBook, Rule, UsageLimit
+from epc.pcrf.pcc import Arp, Conditions, Policy, PolicyBook, Rule, UeRequests, UsageLimit
 from epc.wire.diameter import RatType
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability, RedirectAddressType
 from epc.wire.diameter.gx import EventTrigger, Offline, Online
@@ -75,6 +75,7 @@ class Decision:
     notified_rules: frozenset[bytes] = frozenset()          # whose bearers the PCRF is told about
     event_triggers: tuple[EventTrigger, ...] = ()
     monitors: tuple[Monitor, ...] = ()
+    ue_requests: UeRequests | None = None
     online: Online | None = None
     offline: Offline | None = None
 
@@ -239,6 +240,8 @@ class PolicyEngine:
         if any(self.book.rules[name].report_application for name in chosen):
             triggers += [EventTrigger.APPLICATION_START, EventTrigger.APPLICATION_STOP]
         notified = frozenset([name.encode() for name in chosen if self.book.rules[name].notify])
+        if policy.ue_requests is not None:
+            triggers.append(EventTrigger.RESOURCE_MODIFICATION_REQUEST)
         if notified:
             triggers.append(EventTrigger.SUCCESSFUL_RESOURCE_ALLOCATION)
         return Decision(
@@ -250,7 +253,7 @@ class PolicyEngine:
             rules=rules,
             predefined_rules=tuple([name.encode() for name in predefined]),
             predefined_groups=groups, notified_rules=notified,
-            event_triggers=tuple(dict.fromkeys(triggers)), monitors=tuple(monitors),
+            event_triggers=tuple(dict.fromkeys(triggers)), monitors=tuple(monitors), ue_requests=policy.ue_requests,
             online=None if policy.online is None else Online(policy.online), offline=None if policy.offline is None else Offline(policy.offline))
 
     def _needed_triggers(self, everybody: list[Conditions]) -> tuple[EventTrigger, ...]:

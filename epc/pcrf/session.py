@@ -53,6 +53,8 @@ class GxSession:
     groups: frozenset[str] = frozenset()                    # of such rules, installed
     added_rules: dict[bytes, ChargingRuleDefinition] = field(default_factory=dict)     # by the operator, whatever the policy says
     af_rules: dict[bytes, ChargingRuleDefinition] = field(default_factory=dict)        # that application functions asked for (Rx)
+    ue_rules: dict[bytes, ChargingRuleDefinition] = field(default_factory=dict)        # for packet filters that the UE asked for
+    ue_filters: int = 0                                     # that the UE has asked for so far; allocates their identifiers
     withheld_rules: frozenset[bytes] = frozenset()          # not sent: the PCEF could not enforce them, or the operator removed them
     inactive_rules: frozenset[bytes] = frozenset()          # installed, but reported as not enforced for the time being (no credit, no coverage)
     event_triggers: tuple[EventTrigger | int, ...] = ()     # armed at the PCEF

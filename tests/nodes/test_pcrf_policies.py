@@ -13,9 +13,9 @@ from pytest_asyncio import fixture as async_fixture
 
 from epc.node import ConfigError
 from epc.pcrf.calendar import Calendar, is_within
-from epc.pcrf.pcc import Policy, PolicyBook, Rule
-from epc.pcrf.policy import PolicyEngine, Situation
-from epc.wire.diameter import ResultCode, gx
+from epc.pcrf.pcc import Arp, Policy, PolicyBook, Rule
+from epc.pcrf.policy import PolicyEngine, Situation, arp_group
+from epc.wire.diameter import ExperimentalResultCode, ResultCode, gx
 from epc.wire.diameter.gx import EventTrigger
 from epc.wire.diameter.policy import (
     ApplicationDetectionInformation,
@@ -23,7 +23,10 @@ from epc.wire.diameter.policy import (
     FlowStatus,
     MeteringMethod,
     MuteNotification,
+    PacketFilterInformation,
+    PacketFilterOperation,
     PccRuleStatus,
+    QosInformation,
     ReportingLevel,
     ServiceUnit,
     UsageMonitoringInformation,
@@ -407,3 +410,74 @@ def test_wrong_policies_are_explained(policy: dict[str, Any], complaint: str) ->
 def test_wrong_time_zone_is_explained() -> None:
     with pytest.raises(ConfigError, match="Europe/Madrid"):
         config(timezone="Mars/Olympus")
+
+
+# --- what UEs ask for by themselves -----------------------------------------------------------------------------------
+
+
+def ask_for(*filters: str, identifiers: tuple[bytes, ...] = (), operation: PacketFilterOperation = PacketFilterOperation.ADDITION,
+            **qos: Any) -> dict[str, Any]:
+    return {
+        "event_trigger": (EventTrigger.RESOURCE_MODIFICATION_REQUEST,), "packet_filter_operation": operation,
+        "packet_filter_information": (*[PacketFilterInformation(packet_filter_identifier=each) for each in identifiers],
+                                      *[PacketFilterInformation(packet_filter_content=text, precedence=3) for text in filters]),
+        "qos_information": QosInformation(**qos) if qos else None}
+
+
+async def test_ue_asks_for_resources_and_gives_them_back(lab: Lab) -> None:
+    pcrf = await lab.pcrf({"policies": [{"ue_requests": {"qcis": [6, 1], "max_ul": "1M", "max_dl": "2M"}}]})
+    pgw = await lab.pgw()
+    session_id = (await pgw.establish()).session_id
+    answer = await pgw.ask(UPDATE, session_id, 1, **ask_for("permit out 17 from 192.0.2.1 to assigned 4000", qos_class_identifier=1,
+                                                             guaranteed_bitrate_ul=64_000, guaranteed_bitrate_dl=64_000))
+    [rule] = answer.charging_rule_install[0].charging_rule_definition
+    [flow] = rule.flow_information
+    assert (rule.charging_rule_name, rule.precedence, flow.packet_filter_usage) == (b"ue-1", 503, 1)
+    assert rule.qos_information is not None
+    assert (rule.qos_information.guaranteed_bitrate_ul, rule.qos_information.max_requested_bandwidth_dl) == (64_000, 64_000)
+    assert answer.qos_information == ()                 # no APN-AMBR was asked for
+    first = flow.packet_filter_identifier
+    assert first is not None
+    more = await pgw.ask(UPDATE, session_id, 2, **ask_for("permit out 6 from any 80 to assigned", identifiers=(first,)))
+    [rule] = more.charging_rule_install[0].charging_rule_definition
+    assert (rule.charging_rule_name, len(rule.flow_information)) == (b"ue-1", 2)
+    changed = await pgw.ask(UPDATE, session_id, 3, **ask_for(identifiers=(first,), operation=PacketFilterOperation.MODIFICATION,
+                                                              qos_class_identifier=6))
+    assert changed.charging_rule_install[0].charging_rule_definition[0].qos_information == QosInformation(
+        qos_class_identifier=6, max_requested_bandwidth_ul=1_000_000, max_requested_bandwidth_dl=2_000_000,
+        allocation_retention_priority=arp_group(Arp()))
+    second = rule.flow_information[1].packet_filter_identifier
+    assert second is not None
+    fewer = await pgw.ask(UPDATE, session_id, 4, **ask_for(identifiers=(first,), operation=PacketFilterOperation.DELETION))
+    assert [each.packet_filter_identifier for each in fewer.charging_rule_install[0].charging_rule_definition[0].flow_information] == [second]
+    none = await pgw.ask(UPDATE, session_id, 5, **ask_for(identifiers=(second,), operation=PacketFilterOperation.DELETION))
+    assert removed(none) == [b"ue-1"]
+    assert [session.state()["rules"] for session in pcrf.sessions] == [["everything"]]
+
+
+@pytest.mark.parametrize(("asked", "cause"), [
+    (ask_for("permit out ip from any to assigned", qos_class_identifier=2), ExperimentalResultCode.DIAMETER_ERROR_BEARER_NOT_AUTHORIZED),
+    (ask_for("permit out ip from any to assigned", qos_class_identifier=1, guaranteed_bitrate_ul=9_000_000),
+     ExperimentalResultCode.DIAMETER_ERROR_BEARER_NOT_AUTHORIZED),
+    (ask_for(), ExperimentalResultCode.DIAMETER_ERROR_TRAFFIC_MAPPING_INFO_REJECTED),
+    (ask_for("permit out ip from any to assigned", identifiers=(b"zz",)), ExperimentalResultCode.DIAMETER_ERROR_TRAFFIC_MAPPING_INFO_REJECTED),
+    (ask_for(identifiers=(b"zz",), operation=PacketFilterOperation.DELETION), ExperimentalResultCode.DIAMETER_ERROR_TRAFFIC_MAPPING_INFO_REJECTED),
+    (ask_for(identifiers=(b"zz",), operation=PacketFilterOperation.MODIFICATION),
+     ExperimentalResultCode.DIAMETER_ERROR_TRAFFIC_MAPPING_INFO_REJECTED),
+    (ask_for(*["permit out ip from any to assigned"] * 16), ExperimentalResultCode.DIAMETER_ERROR_TRAFFIC_MAPPING_INFO_REJECTED),
+])
+async def test_what_ues_may_not_ask_for(lab: Lab, asked: dict[str, Any], cause: ExperimentalResultCode) -> None:
+    pcrf = await lab.pcrf({"policies": [{"ue_requests": {"qcis": [6, 1], "max_ul": "1M"}}]})
+    pgw = await lab.pgw()
+    session_id = (await pgw.establish()).session_id
+    assert (await pgw.ask(UPDATE, session_id, 1, **asked)).result is cause
+    assert next(iter(pcrf.sessions)).ue_rules == {}
+    assert (await pgw.ask(UPDATE, session_id, 2)).charging_rule_install == ()
+
+
+async def test_ue_requests_are_refused_unless_allowed(lab: Lab) -> None:
+    await lab.pcrf()
+    pgw = await lab.pgw()
+    session_id = (await pgw.establish()).session_id
+    answer = await pgw.ask(UPDATE, session_id, 1, **ask_for("permit out ip from any to assigned"))
+    assert answer.result is ExperimentalResultCode.DIAMETER_ERROR_BEARER_NOT_AUTHORIZED
