@@ -55,7 +55,11 @@ async def open_forwarder(
 def backend_of(forwarder: UserPlane) -> Mapping[str, object]:
     """Who forwards, why, and on which device by which hook of the kernel's."""
     if isinstance(forwarder, BpfForwarder):
-        return {"backend": Backend.BPF.value, "reason": forwarder.reason, "hooks": {name: hook.value for name, hook in forwarder.hooks().items()}}
+        in_kernel = forwarder.usage_in_kernel()
+        return {
+            "backend": Backend.BPF.value, "reason": forwarder.reason, "hooks": {name: hook.value for name, hook in forwarder.hooks().items()},
+            "packets_in_kernel": in_kernel.uplink_packets + in_kernel.downlink_packets,
+        }
     if isinstance(forwarder, SocketForwarder):
         return {"backend": Backend.SOCKET.value, "reason": forwarder.reason}
     return {"backend": "pfcp", "reason": "a user-plane function forwards"}

@@ -24,6 +24,7 @@ from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, SdfFilte
 from epc.dataplane.socket_backend import Entry, Installed, Port, SocketForwarder, precedence_of
 from epc.dataplane.socket_rules import Attachment, Counter, Meter
 from epc.dataplane.usage import Measurement
+from epc.transport.impairment import Impairments
 from epc.transport.interface import Transport
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class BpfForwarder(SocketForwarder):
     def __init__(self, fast: FastPath, *, buffer_packets: int, first_teid: int | None) -> None:
         super().__init__(buffer_packets=buffer_packets, first_teid=first_teid)
         self._fast = fast
+        self._impairments = Impairments("")
+        self._interfaces: frozenset[str] = frozenset()      # reference points of the ports
 
     @classmethod
     async def open(
@@ -57,6 +60,9 @@ class BpfForwarder(SocketForwarder):
         forwarder = cls(fast, buffer_packets=buffer_packets, first_teid=first_teid)
         try:
             await forwarder._open_ports(transport, access, core)
+            forwarder._interfaces = frozenset(side.interface for side in (access, core) if side is not None)
+            forwarder._impairments = transport.impairments
+            transport.impairments.watch(forwarder._put_all)
         except BaseException:
             fast.close()
             raise
@@ -65,6 +71,10 @@ class BpfForwarder(SocketForwarder):
     def hooks(self) -> Mapping[str, Hook]:
         """By device."""
         return self._fast.hooks()
+
+    def usage_in_kernel(self) -> Usage:
+        """What never came to this process, of all sessions since the start."""
+        return self._fast.usage()
 
     async def close(self) -> None:
         self._fast.close()
@@ -107,6 +117,15 @@ class BpfForwarder(SocketForwarder):
             if network_instance in installed.attachments:
                 self._put(installed)
 
+    def _put_all(self) -> None:
+        for installed in self._sessions.values():
+            self._put(installed)
+
+    @property
+    def _is_impaired(self) -> bool:
+        """What goes wrong with packets on purpose goes wrong in user space."""
+        return any(rule.interface is None or rule.interface in self._interfaces for rule in self._impairments.rules)
+
     # What rules own is shared with the kernel
 
     def _new_counter(self) -> Counter:
@@ -135,8 +154,8 @@ class BpfForwarder(SocketForwarder):
         fast, former = FastSession(), self._fast.former(installed.session.id)
         if former is not None:
             fast.credits.update(former.credits)
-        if installed.recognizer is not None:
-            return fast             # it has to see every packet
+        if installed.recognizer is not None or self._is_impaired:
+            return fast             # they have to see every packet
         fars = {far.id: far for far in installed.session.fars}
         chains: dict[Entry, list[Pdr]] = {}
         for pdr in sorted(installed.session.pdrs, key=precedence_of):

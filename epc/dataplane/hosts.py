@@ -68,14 +68,14 @@ class NamespaceHosts:
     kind = HostKind.NAMESPACE
 
     def __init__(self, keeper: Keeper, *, veth: bool = False) -> None:
-        self._veth = veth and keeper.privileged
+        self._veth = veth
         self.reason = "network namespaces, as root" if keeper.privileged else "network namespaces inside a user namespace"
         self._keeper = keeper
         self._opened: dict[str, NamespaceHost] = {}         # by name: who opens a name again has closed the former host
 
     @classmethod
     async def start(cls, *, veth: bool = False) -> NamespaceHosts:
-        """``veth`` joins hosts by device pairs, which the BPF back end needs for SGi; that takes root, or they get TUN devices all the same.
+        """``veth`` joins hosts by device pairs, which the BPF back end needs for SGi; that takes CAP_NET_ADMIN, or they get TUN devices all the same.
 
         Raises :class:`NamespaceError` when this machine lets us have no namespace or no TUN device in it."""
         hosts = cls(await Keeper.start(), veth=veth)
@@ -96,10 +96,18 @@ class NamespaceHosts:
     async def open(
         self, name: str, address: IPv4Interface, *, routes: Sequence[IPv4Network] = EVERYWHERE, mtu_octets: int = UE_MTU_OCTETS,
     ) -> IpHost:
-        open_host = NamespaceHost.open_veth if self._veth else NamespaceHost.open
-        host = await open_host(self._keeper, name, address, routes=routes, mtu_octets=mtu_octets)
+        host = await self._open_veth(name, address, routes, mtu_octets) if self._veth else None
+        if host is None:
+            host = await NamespaceHost.open(self._keeper, name, address, routes=routes, mtu_octets=mtu_octets)
         self._opened[name] = host
         return host
+
+    async def _open_veth(self, name: str, address: IPv4Interface, routes: Sequence[IPv4Network], mtu_octets: int) -> NamespaceHost | None:
+        try:
+            return await NamespaceHost.open_veth(self._keeper, name, address, routes=routes, mtu_octets=mtu_octets)
+        except PermissionError as error:
+            log.warning("%s gets a TUN device, to which the kernel does not forward by itself: %s", name, error)
+            return None
 
     async def close(self) -> None:
         for host in self._opened.values():

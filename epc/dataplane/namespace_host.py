@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import socket
 import ssl
@@ -28,6 +29,7 @@ from epc.wire.errors import WireError
 
 DEVICE = "tun0"
 VETH_DEVICE = "veth0"
+SIOCGSKNS = 0x894C               # a descriptor of the namespace that a socket is in; also where its path is out of reach
 MAX_DEVICE_NAME = 15
 DATAGRAMS_A_WAKE_UP = 64
 MAX_DATAGRAM_OCTETS = 65535
@@ -90,7 +92,7 @@ class NamespaceHost:
         try:
             far_routes = RouteSocket(await namespace.open_socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
             control = await namespace.open_socket(socket.AF_INET, socket.SOCK_DGRAM)
-            descriptor = os.open(namespace.path, os.O_RDONLY)
+            descriptor = fcntl.ioctl(control.fileno(), SIOCGSKNS)
             try:
                 link = VethLink.open(
                     _device_name(name), VETH_DEVICE, far_routes, control, descriptor, address=address, routes=routes, mtu_octets=mtu_octets,

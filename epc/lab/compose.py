@@ -1,8 +1,8 @@
 """A compose file without a container engine: the same services, commands, networks and names, in network namespaces.
 
 What of the compose specification is understood: ``services`` with ``command``, ``networks`` (list, or mapping with ``ipv4_address`` and
-``aliases``), ``volumes`` and ``configs`` that bring files, ``environment``, ``depends_on``, ``cap_add``; ``networks`` with ``ipam`` subnets;
-top-level ``configs`` with ``file``.
+``aliases``), ``volumes`` and ``configs`` that bring files, ``environment``, ``depends_on``, ``cap_add`` and ``privileged``; ``networks`` with
+``ipam`` subnets; top-level ``configs`` with ``file``.
 Services whose image is not epclab's (Prometheus, Grafana) are left to a real engine, and said so.
 """
 
@@ -20,6 +20,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from epc.lab.kinds import KINDS, default_config
 from epc.node import ConfigError, parse_config
 from epc.node.config_file import read_yaml
+
+CAPABILITIES = ("NET_ADMIN", "BPF", "PERFMON")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Service:
     attachments: tuple[Attachment, ...]
     environment: Mapping[str, str]
     depends_on: tuple[str, ...]
-    privileged_network: bool            # has NET_ADMIN: may make TUN devices
+    capabilities: tuple[str, ...]       # those of ``CAPABILITIES`` that it has: NET_ADMIN makes TUN devices, with BPF and PERFMON programs run
+    privileged: bool                    # has all there are
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,7 @@ class _Service(_Part):
     environment: Annotated[dict[str, str | int | float | bool | None], BeforeValidator(_assignments)] = {}
     depends_on: Annotated[dict[str, object], BeforeValidator(_by_name)] = {}
     cap_add: tuple[str, ...] = ()
+    privileged: bool = False
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -178,7 +182,8 @@ def load_compose(path: Path) -> Compose:
         found[name] = Service(
             name=name, kind=command[0], command=command, config=Path(command[command.index("--config") + 1]), attachments=tuple(attachments),
             environment={key: "" if value is None else str(value) for key, value in service.environment.items()},
-            depends_on=tuple(service.depends_on), privileged_network="NET_ADMIN" in service.cap_add)
+            depends_on=tuple(service.depends_on), capabilities=tuple(each for each in CAPABILITIES if each in service.cap_add),
+            privileged=service.privileged)
     return Compose(name=file.name or path.stem, path=path, networks=networks, services=_ordered(found, path),
                    left_out=tuple(name for name in file.services if name not in ours))
 

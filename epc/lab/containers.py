@@ -1,7 +1,8 @@
 """Services of a compose file in network namespaces: bridges for its networks, a veth pair for each attachment, names in /etc/hosts.
 
 Everything lives inside one outer network and mount namespace (and a user namespace without root), so nothing is left on the host
-when the processes end, however they end. Capabilities are dropped as the compose file says: all, but NET_ADMIN where it is added.
+when the processes end, however they end. Capabilities are dropped as the compose file says: all, but those that are added and that a
+user plane has a use for.
 """
 
 from __future__ import annotations
@@ -57,13 +58,14 @@ class Containers(Processes):
     async def _spawn(self, launch: Launch, out: BinaryIO) -> asyncio.subprocess.Process:
         """The process waits for a line on its standard input, by which time its interfaces are there."""
         service = self._compose.services[launch.name]
-        capabilities = "-all,+net_admin" if service.privileged_network else "-all"
+        capabilities = ",".join(("-all", *(f"+{each.lower()}" for each in service.capabilities)))
+        confinement = () if service.privileged else (f"--bounding-set={capabilities}", "--inh-caps=-all", "--no-new-privs")
         # container engines let everybody bind ports such as 53 inside a container
         script = ('ip link set lo up && mount --bind "$1" /etc/hosts && shift && '
                   '{ echo 0 > /proc/sys/net/ipv4/ip_unprivileged_port_start; } 2> /dev/null; read -r go && exec "$@"')
         child = await asyncio.create_subprocess_exec(
             "unshare", "--net", "--mount", "--", "/bin/sh", "-c", script, "sh", str((self.directory / "hosts").resolve()),
-            "setpriv", "--pdeathsig=TERM", f"--bounding-set={capabilities}", "--inh-caps=-all", "--no-new-privs", "--", *launch.argv,
+            "setpriv", "--pdeathsig=TERM", *confinement, "--", *launch.argv,
             stdin=asyncio.subprocess.PIPE, stdout=out, stderr=out, start_new_session=True, env={**os.environ, **service.environment})
         await self._wire(child, service)
         assert child.stdin is not None

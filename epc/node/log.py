@@ -15,6 +15,13 @@ def _json(event: object, **_: object) -> str:
     return orjson.dumps(event, default=str).decode()
 
 
+class _Forwarding(logging.Handler):
+    """What modules below the nodes log with the standard library, as an event like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        structlog.get_logger().log(record.levelno, record.getMessage(), logger=record.name)
+
+
 def configure_logging(config: LogConfig) -> None:
     """Logs go to standard error. A filtered level costs a fraction of a microsecond."""
     renderer: structlog.typing.Processor = (
@@ -37,3 +44,8 @@ def configure_logging(config: LogConfig) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    for package in ("epc", "ran"):
+        logger = logging.getLogger(package)
+        logger.setLevel(config.level.upper())
+        if not any(isinstance(handler, _Forwarding) for handler in logger.handlers):
+            logger.addHandler(_Forwarding())

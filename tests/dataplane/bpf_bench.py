@@ -156,6 +156,7 @@ class BpfBench:
 
     def __init__(self, hook: Hook, world: World | None = None, *, ipv6: bool = False) -> None:
         self.hook = hook
+        self.transport = SocketTransport("node")
         hosts = ("fd00::1", "fd00::2", "fd00::11", "fd00::12") if ipv6 else ("10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12")
         self.access_host, self.core_host, self.enb_host, self.pgw_host = hosts
         self.events: list[Event] = []
@@ -169,7 +170,7 @@ class BpfBench:
     async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4, max_sessions: int = 1024) -> BpfForwarder:
         with self.node.entered():
             forwarder = await BpfForwarder.open(
-                SocketTransport("node"), buffer_packets=buffer_packets, max_sessions=max_sessions, hook=None if self._forwarders else self.hook,
+                self.transport, buffer_packets=buffer_packets, max_sessions=max_sessions, hook=None if self._forwarders else self.hook,
                 access=GtpuPort(address=self.access_host, interface="S1-U") if access else None,
                 core=GtpuPort(address=self.core_host, interface="S5/S8-U") if core else None,
             )

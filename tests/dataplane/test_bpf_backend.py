@@ -21,6 +21,7 @@ from epc.dataplane.hosts import HostKind, open_hosts
 from epc.dataplane.ip_endpoint import serve_udp_echo
 from epc.dataplane.ip_packet import Datagram, IcmpEcho
 from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr, Usage
+from epc.transport.impairment import Impairment, Link
 from epc.transport.sockets import SocketTransport
 from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire, World
 
@@ -430,6 +431,21 @@ async def test_packet_for_another_ue_is_not_let_out_to_sgi(bench: BpfBench, ipv4
     await bench.settle()
     assert pgw.sgi.received == []
     assert pgw.sgw.received == [gpdu(SGW_TEID + 1, packet)]
+
+
+@needs_bpf
+@on_one_hook
+async def test_impaired_packets_take_the_slow_path_for_as_long_as_they_are(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    pgw.forwarder.install(pgw.session())
+    arrived, by_kernel = [], []
+    for rules in ([], [Impairment(link=Link(loss=1.0), incoming=True)], [Impairment(link=Link(loss=1.0), interface="S11")]):
+        bench.transport.impairments.replace(rules)
+        pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER)), bench.access_host)
+        await bench.settle()
+        arrived.append(len(pgw.sgi.received))
+        by_kernel.append(pgw.by_kernel[0])
+    assert (arrived, by_kernel) == ([1, 1, 2], [1, 1, 2])
 
 
 @needs_bpf

@@ -118,7 +118,7 @@ def test_a_nodes_configuration_is_good_and_its_names_resolve(compose: Compose, n
 def test_the_lab_starts_the_same_services(compose: Compose) -> None:
     assert sorted(compose.services) == sorted(NODES)
     assert compose.left_out == ("prometheus", "grafana")
-    assert {name for name, service in compose.services.items() if service.privileged_network} == USER_PLANE
+    assert {name for name, service in compose.services.items() if service.capabilities} == USER_PLANE
     order = list(compose.services)
     assert order.index("enb") > order.index("mme") > order.index("hss")
 

@@ -66,7 +66,7 @@ def test_addresses_names_files_and_capabilities(tmp_path: Path) -> None:
     assert hss.command == ("hss", "--config", str(config / "hss.yaml"))
     assert pgw.command == ("pgw", "--config", str(config / "pgw.yaml"))
     assert (mme.environment, hss.environment) == ({"A": "1"}, {})
-    assert [service.privileged_network for service in (mme, hss, pgw)] == [False, False, True]
+    assert [service.capabilities for service in (mme, hss, pgw)] == [(), (), ("NET_ADMIN",)]
 
 
 @pytest.mark.parametrize(("old", "new", "expected"), [
