@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -307,4 +308,62 @@ async def test_the_other_ocs_goes_on_where_the_first_one_left(network: Build, tm
         assert octets == sum(entry.get("octets", 0) for entry in entries) >= 190_000
         assert (await world.lab.command("ocs2", "balance", imsi=IMSI))["reserved"] == "0.00"
         assert world.node("ocs2").metrics.value("procedure_successes_total", procedure="update_request") > 0
+        await world.at_rest()
+
+
+async def test_in_barcelona_the_price_is_barcelonas(network: Build) -> None:
+    async with network(file="roaming.yaml") as world:
+        phone = world.lab.phone(IMSI)
+        await world.lab.attach(phone)
+        assert await transfer(world.lab, phone, 5) == 5
+        await world.lab.detach(phone)
+        await world.lab.settled()
+        [_, entry] = await world.lab.command("ocs-home", "ledger", imsi=IMSI)
+        assert (entry["rate"], entry["visited_plmn"], entry["octets"], entry["amount"]) == ("Barcelona", "21407", 10_000, "-0.001")
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_whatever_happens_what_was_forwarded_is_debited_once(network: Build, tmp_path: Path, seed: int) -> None:
+    """Packets, losses on Gy, restarts of the OCS, its wishes, money that comes and goes, attaches and detaches, in any order."""
+    chance = random.Random(seed)
+    changes = SMALL_QUOTAS | {
+        "ocs1.accounts": [{"imsi": IMSI, "balance": "0.002"}], "ocs1.state_directory": str(tmp_path), "pgw1.gy.retry_s": 2,
+        "ocs1.failure_handling": "continue", "pgw1.gy.failure_handling": "continue",
+        "ocs1.tariff.final_unit": chance.choice([{"action": "terminate"}, {"action": "redirect", "redirect_to": "http://10.200.0.9/"}])}
+    async with network(changes, file=FILE) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        pgw = world.node("pgw1")
+        for _ in range(40):
+            if not phone.ue.registered:
+                await phone.ue.attach(max_attempts=1)
+                continue
+            match chance.randrange(10):
+                case 0:
+                    await lab.command("ocs1", "top_up", imsi=IMSI, amount="0.0007")
+                case 1:
+                    await lab.command("ocs1", chance.choice(["block", "unblock"]), imsi=IMSI)
+                case 2:
+                    await world.crash("ocs1")
+                    with suppress(ConnectionError):                         # the PDN connection may be gone
+                        await transfer(lab, phone, chance.randrange(30))
+                    await world.revive("ocs1")
+                case 3:
+                    world.lose("Gy", chance.choice(["Credit Control Request (CCR)", "Credit Control Answer (CCA)"]), nth=chance.randrange(1, 4))
+                case 4:
+                    await asyncio.sleep(chance.choice([1, 700, 4000]))
+                case 5:
+                    await phone.ue.detach()
+                case _:
+                    with suppress(ConnectionError):
+                        await transfer(lab, phone, chance.randrange(1, 40))
+        await asyncio.sleep(60)
+        if phone.ue.registered:
+            await phone.ue.detach()
+        await lab.settled(patience_s=300)
+        forwarded = pgw.forwarder.statistics().usage.octets             # nothing passes that is not charged
+        # while no OCS answered the traffic went on; when it is back it may want no session of a user without money
+        assert await ledger_octets(world) + pgw.metrics.value("gy_unreported_octets_total") == forwarded
+        shown = await balance(world)
+        assert shown["reserved"] == "0.00"
+        assert await lab.command("ocs1", "audit") == {"accounts": 1, "wrong": []}
         await world.at_rest()

@@ -110,8 +110,16 @@ class GyClient:
         gy.silence()
         gy.last_usage = last_usage or {}
         self.sessions.pop(gy.session_id, None)
-        if gy.is_open:
+        if gy.is_open or gy.worker is not None or gy.unanswered is not None:
             self.pgw.runner.start(credit_termination, self, session, cause)
+        else:
+            self.lose(session, gy.unreported_octets)
+
+    def lose(self, session: PdnSession, octets: int) -> None:
+        """Nobody will pay for them: there was no OCS, or it wanted no session."""
+        if octets and session.gy is not None:
+            self.unreported.inc(octets)
+            self.log.error("gy.usage_not_reported", imsi=session.imsi, session_id=session.gy.session_id, octets=octets)
 
     def end_by_ocs(self, session: PdnSession) -> None:
         """The OCS wants the PDN connection to end, or nobody may have it without an OCS."""

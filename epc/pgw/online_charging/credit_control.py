@@ -105,18 +105,21 @@ async def credit_termination(gy: GyClient, session: PdnSession, cause: Terminati
     if unanswered is not None and (unanswered.request.cc_request_type != CcRequestType.INITIAL_REQUEST or online.unreported_octets):
         step(1, "unanswered")
         answer = await _deliver(gy, online, unanswered)
+        if unanswered.request.cc_request_type == CcRequestType.INITIAL_REQUEST:
+            online.is_open = bool(unanswered.attempts.peers) if answer is None else answer.is_success
         if answer is None:
             doubtful = sum(service.told.octets - service.settled.octets for service in online.services.values())
         else:
             _confirm(online, answer)
+    if not online.is_open:
+        gy.lose(session, online.unreported_octets)
+        return
     step(2, "termination")
     request = termination_request(gy.pgw, session, online, cause)
     answer = await _deliver(gy, online, Unanswered(request, gy.attempts()))
     if answer is not None:
         _confirm(online, answer)
-    if lost := online.unreported_octets if answer is None else online.unreported_octets + doubtful:
-        gy.unreported.inc(lost)
-        gy.log.error("gy.usage_not_reported", imsi=session.imsi, session_id=online.session_id, octets=lost)
+    gy.lose(session, online.unreported_octets if answer is None else online.unreported_octets + doubtful)
     if answer is None:
         raise Reject(ResultCode.DIAMETER_UNABLE_TO_DELIVER, "no OCS takes the termination")
     if not answer.is_success:
@@ -139,15 +142,15 @@ async def _interrogate(gy: GyClient, session: PdnSession, request: CreditControl
     except _NO_ANSWER as error:
         gy.log.warning("gy.no_answer", imsi=session.imsi, session_id=online.session_id, number=request.cc_request_number, reason=str(error),
                         failure_handling=online.failure_handling.name)
-        if not online.unanswered.attempts.peers:
-            online.is_open &= online.next_request_number > 1        # it has never left
+        if request.cc_request_type == CcRequestType.INITIAL_REQUEST:
+            online.is_open = bool(online.unanswered.attempts.peers)     # whether it has ever left
         if online.failure_handling != _CONTINUE:
             raise Denied(CauseValue.REQUEST_REJECTED, f"no answer from the OCS: {error}") from error
         _let_pass(gy, session)
         if gy.pgw.is_established(session):
             await _pause(gy, online)
         return
-    online.unanswered, online.is_silent = None, False
+    online.unanswered, online.is_silent, online.is_open = None, False, True
     if answer.is_success and isinstance(answer, CreditControlAnswer):
         _confirm(online, answer)
         _take(gy, session, answer)
