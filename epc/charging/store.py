@@ -123,12 +123,12 @@ class RecordStore:
 
         Raises ``OSError``. ``next_number`` has moved on if the journal has the record all the same; the files get it later then.
         """
+        self._repair()
         now = self._clock()
         self._append({"record": to_json(record), "at": now, "of": key, "then": then}, force=self._config.sync == "record")
         self.next_number += 1
         self._become(key, then)
         try:
-            self._repair()
             self._write(record, now)
         except OSError:
             self._is_damaged = True

@@ -101,4 +101,4 @@ def print_result(report: RunReport, lab: Lab, out: Path) -> None:
     for problem in report.problems:
         print(f"problem: {problem}", file=sys.stderr)
     print(f"\n{report.result.upper()} in {report.duration_s:.1f} s. Written: "
-          f"{out}/trace.pcapng, ladder.txt, ladder.html, summary.json")
+          f"{out}/trace.pcapng, ladder.txt, ladder.html, summary.json" + (", settlement" if report.settlement is not None else ""))
