@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from epc.peer.gtpc import RequestReceived
 from epc.pgw.context import PdnSession
-from epc.pgw.online_charging.triggers import reporting_action
+from epc.pgw.policy_events import change_reporting
 from epc.procedure import procedure
 from epc.wire.gtpv2 import Cause, CauseValue, ChangeNotificationRequest, ChangeNotificationResponse, ChangeReportingAction
 
@@ -20,6 +20,6 @@ async def change_notification(pgw: Pgw, session: PdnSession, received: RequestRe
     pgw.relocated(session, session.whereabouts.updated(received.message))
     response = ChangeNotificationResponse(
         cause=Cause(value=CauseValue.REQUEST_ACCEPTED),
-        change_reporting_action=(None if session.gy is None else reporting_action(session.gy.armed)) or ChangeReportingAction.STOP_REPORTING
+        change_reporting_action=change_reporting(session) or ChangeReportingAction.STOP_REPORTING,
     )
     pgw.s5.respond(received, response, session.s5c_sgw_teid)

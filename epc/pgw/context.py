@@ -21,6 +21,7 @@ from epc.wire.nas import PacketFilter
 
 if TYPE_CHECKING:
     from epc.pgw.online_charging import OnlineSession
+    from epc.pgw.usage_monitoring import UsageMonitoring
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -148,6 +149,7 @@ class PdnSession:
     rules: dict[bytes, PccRule] = field(default_factory=dict)               # by Charging-Rule-Name, enforced or not
     remainder: PccRule                  # what no PCC rule covers, on the default bearer
     meters: list[Meter] = field(default_factory=list)
+    usage_monitoring: UsageMonitoring           # also one of the meters
     next_rule_change: asyncio.TimerHandle | None = None                     # when a rule's time comes or is over
 
     @property

@@ -11,13 +11,15 @@ from epc.node.gtpc import GtpReject, answering
 from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
+from epc.pgw.application_detection import ApplicationDetection
 from epc.pgw.bearer_binding import bind_to_standing_bearers
 from epc.pgw.context import Bearer, PdnSession, PolicySession, Whereabouts, remainder_of
 from epc.pgw.online_charging import open_credit_session
-from epc.pgw.online_charging.triggers import reporting_action
 from epc.pgw.policy import Policy
 from epc.pgw.policy_decision import put_in_force, take_decision
+from epc.pgw.policy_events import change_reporting
 from epc.pgw.protocol_configuration import answer_options
+from epc.pgw.usage_monitoring import UsageMonitoring, take_usage_decision
 from epc.procedure import Reject, Slot, procedure, step
 from epc.transport.gtpc import GTPC_PORT
 from epc.transport.interface import Address
@@ -79,8 +81,9 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid,
             whereabouts=Whereabouts().updated(request), selection_mode=request.selection_mode,
             charging_characteristics=request.charging_characteristics, slot=Slot(pgw.runner, {}), bearers={wanted.ebi: bearer},
-            remainder=remainder_of(bearer),
+            remainder=remainder_of(bearer), usage_monitoring=UsageMonitoring(),
         )
+        session.meters += session.usage_monitoring, ApplicationDetection(session)
         failed: tuple[ChargingRuleReport, ...] = ()
         decision = None
         if pgw.gx is not None:
@@ -124,12 +127,14 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
                         bearer_qos=None if session.policy.qos == wanted.bearer_qos else session.policy.qos,
                     ),
                 ),
-                recovery=pgw.s5.restart_counter, change_reporting_action=None if session.gy is None else reporting_action(session.gy.armed),
+                recovery=pgw.s5.restart_counter, change_reporting_action=change_reporting(session),
             ),
             session.s5c_sgw_teid,
         )
         pgw.report(session, rules=failed)
         put_in_force(pgw, session)                                  # dedicated bearers, if the rules want some
+        if decision is not None:
+            take_usage_decision(pgw, session, decision.usage_monitoring_information)
 
 
 def _checked(request: CreateSessionRequest, wanted: BearerContextToBeCreated) -> tuple[str, FTeid, Cause]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
+from epc.dataplane.rules import Usage
 from epc.peer.diameter import PeerUnavailable
 from epc.peer.timer import TimerExpired
 from epc.pgw.context import PdnSession, PolicySession
@@ -93,13 +95,16 @@ async def open_ip_can_session(
 
 @procedure(spec="TS 29.212 clause 4.5.7")
 async def ip_can_session_termination(
-    pgw: Pgw, session: PdnSession, cause: TerminationCause, usage: tuple[UsageMonitoringInformation, ...] = ()
+    pgw: Pgw, session: PdnSession, cause: TerminationCause, last_usage: Mapping[int, Usage] | None = None
 ) -> None:
     """Tell the PCRF that the session has ended; one that cannot be reached now is told later, for nothing else would end it there."""
     gx = session.gx
     if gx is None or not gx.is_open:
         return
     gx.is_open = False
+    if pgw.sx is not None and session.usage_monitoring.monitors:
+        await pgw.sx.departed(session.session_id)       # the PGW-U tells the last volumes when it gives the session up
+    usage = session.usage_monitoring.take(session.usage_monitoring.monitors.values(), last_usage or {})
     request = _request(pgw, gx, CcRequestType.TERMINATION_REQUEST, termination_cause=cause, usage_monitoring_information=usage)
     answer = None
     for pause_s in _PAUSES_S:
@@ -118,21 +123,21 @@ async def ip_can_session_termination(
 @procedure(spec="TS 29.212 clauses 4.5.1 and 4.5.12")
 async def ip_can_session_modification(pgw: Pgw, session: PdnSession, report: Report) -> None:
     """Tell the PCRF what has happened, and do what it decides then."""
-    answer = await _update(pgw, session, report, None)
+    answer = await update(pgw, session, report, None)
     if answer is not None:
         pgw.enforce(session, answer, reports=not report.rules)      # or a PCRF that insists on what cannot be would hear of it for ever
 
 
 async def authorise(pgw: Pgw, session: PdnSession, subscribed: Policy) -> Policy:
     """The PCRF's word on another subscribed QoS (TS 23.401 clause 5.4.2.2 step 4); without a word what is subscribed is taken."""
-    answer = await _update(pgw, session, Report(event_triggers=(EventTrigger.DEFAULT_EPS_BEARER_QOS_CHANGE,)), subscribed)
+    answer = await update(pgw, session, Report(event_triggers=(EventTrigger.DEFAULT_EPS_BEARER_QOS_CHANGE,)), subscribed)
     session.wanted_policy = subscribed
     if answer is not None:
         pgw.enforce(session, answer, binds=False)
     return session.wanted_policy
 
 
-async def _update(pgw: Pgw, session: PdnSession, report: Report, subscribed: Policy | None) -> CreditControlAnswer | None:
+async def update(pgw: Pgw, session: PdnSession, report: Report, subscribed: Policy | None = None) -> CreditControlAnswer | None:
     """``None``: there is no PCRF, or it does not answer; one that has lost the session is not asked again."""
     gx = session.gx
     if gx is None or not gx.is_open:

@@ -8,6 +8,7 @@ from epc.dataplane.rules import FTeid
 from epc.node.gtpc import GtpReject, answering
 from epc.peer.gtpc import RequestReceived
 from epc.pgw.context import PdnSession
+from epc.pgw.policy_events import change_reporting
 from epc.procedure import procedure
 from epc.transport.gtpc import GTPC_PORT
 from epc.transport.interface import Address
@@ -27,9 +28,10 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
     async with answering(pgw.s5, received, lambda: session.s5c_sgw_teid):
         if not pgw.is_established(session):
             raise GtpReject(Cause(value=CauseValue.CONTEXT_NOT_FOUND))
+        former_sgw = session.sgw
         if request.sender_fteid is not None:
             pgw.move(session, Address(request.sender_fteid.host, GTPC_PORT), request.sender_fteid.teid)
-        pgw.relocated(session, session.whereabouts.updated(request))
+        pgw.relocated(session, session.whereabouts.updated(request), former_sgw=former_sgw)
         results = []
         for wanted in request.bearer_contexts_to_be_modified:
             bearer = session.bearers.get(wanted.ebi)
@@ -48,7 +50,7 @@ async def modify_bearer(pgw: Pgw, session: PdnSession, received: RequestReceived
             received,
             ModifyBearerResponse(
                 cause=Cause(value=CauseValue.REQUEST_ACCEPTED_PARTIALLY) if partially else _ACCEPTED, msisdn=session.msisdn,
-                bearer_contexts_modified=tuple(results),
+                bearer_contexts_modified=tuple(results), change_reporting_action=change_reporting(session),
             ),
             session.s5c_sgw_teid,
         )

@@ -11,7 +11,7 @@ from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import DownlinkData, ErrorIndication, Event, Forwarder, GtpuPort, UsageReport, UsageTrigger, UserPlane
 from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
-from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange
+from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange, Usage
 from epc.dataplane.sgi import Sgi
 from epc.node import Command, Node, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
@@ -24,6 +24,7 @@ from epc.peer.teid import TeidTable
 from epc.peer.timer import Timer, TimerExpired
 from epc.pgw import user_plane
 from epc.pgw.address_pool import AddressPool
+from epc.pgw.application_detection import APPLICATION_URR, application_event
 from epc.pgw.change_notification import change_notification
 from epc.pgw.config import PgwConfig
 from epc.pgw.context import Bearer, PccRule, PdnSession, Whereabouts
@@ -36,9 +37,11 @@ from epc.pgw.offline_charging import PgwCharging
 from epc.pgw.online_charging import GyClient
 from epc.pgw.online_charging.triggers import SERVING_NODE_TRIGGERS
 from epc.pgw.policy_decision import put_in_force, take_decision
+from epc.pgw.policy_events import events_of_place
 from epc.pgw.re_auth import re_auth
 from epc.pgw.rule_installation import RuleBook, inactive, predefined
 from epc.pgw.update_bearer import modify_bearer_command
+from epc.pgw.usage_monitoring import take_usage_decision, threshold_reached
 from epc.procedure import Outcome, Reject, table
 from epc.transport.diameter import DiameterNode
 from epc.transport.gtpc import GtpcEndpoint
@@ -225,9 +228,10 @@ class Pgw(Node[PgwConfig]):
                 self.gy.rating_condition_changed(session, SERVING_NODE_TRIGGERS)
         session.s5c_sgw_teid = s5c_sgw_teid
 
-    def relocated(self, session: PdnSession, whereabouts: Whereabouts) -> None:
-        """The UE is in another network or cell, or comes over another access."""
+    def relocated(self, session: PdnSession, whereabouts: Whereabouts, *, former_sgw: Address | None = None) -> None:
+        """The UE is in another network or cell, or comes over another access or another SGW."""
         before, session.whereabouts = session.whereabouts, whereabouts
+        self.report(session, *events_of_place(before, whereabouts, former_sgw not in (None, session.sgw)))
         if self.gy is not None:
             self.gy.relocated(session, before, whereabouts)
         if self.charging is not None:
@@ -254,7 +258,7 @@ class Pgw(Node[PgwConfig]):
             self._by_gx.pop(session.gx.session_id, None)
         if self.gy is not None:
             self.gy.end(session, cause, last_usage)
-        self.end_policy(session, cause)
+        self.end_policy(session, cause, last_usage)
 
     # bearers and rules
 
@@ -285,6 +289,7 @@ class Pgw(Node[PgwConfig]):
         impossible = take_decision(self, session, decision)
         if binds:
             put_in_force(self, session)
+        take_usage_decision(self, session, decision.usage_monitoring_information)
         if reports and isinstance(decision, CreditControlAnswer):
             self.report(session, rules=impossible)
         return impossible
@@ -329,10 +334,10 @@ class Pgw(Node[PgwConfig]):
         """The SGW knows the session no longer."""
         self.remove(session, TerminationCause.DIAMETER_LINK_BROKEN)
 
-    def end_policy(self, session: PdnSession, cause: TerminationCause) -> None:
+    def end_policy(self, session: PdnSession, cause: TerminationCause, last_usage: Mapping[int, Usage] | None = None) -> None:
         """Let the PCRF know, if it has ever heard of the session; nobody waits for its answer."""
         if session.gx is not None and session.gx.is_open:
-            self.runner.start(ip_can_session_termination, self, session, cause)
+            self.runner.start(ip_can_session_termination, self, session, cause, last_usage)
 
     def session_of_gx(self, session_id: str) -> PdnSession | None:
         return self._by_gx.get(session_id)
@@ -397,10 +402,19 @@ class Pgw(Node[PgwConfig]):
                 self.forget(session)
             else:
                 self.lose_bearer(session, bearer)
-        elif isinstance(event, UsageReport) and self.charging is not None and event.trigger is UsageTrigger.VOLUME_THRESHOLD:
-            session = self._by_session_id.get(event.session_id)
-            if session is not None:
-                self.charging.threshold_reached(session, event.urr_id)
+        if isinstance(event, UsageReport):
+            self._on_usage_report(event)
+
+    def _on_usage_report(self, event: UsageReport) -> None:
+        session = self._by_session_id.get(event.session_id)
+        if session is None:
+            return
+        if event.urr_id == APPLICATION_URR:
+            application_event(self, session, event)
+        elif event.trigger in (UsageTrigger.VOLUME_THRESHOLD, UsageTrigger.TIME_THRESHOLD):
+            threshold_reached(self, session, event.urr_id, event.usage)
+        if self.charging is not None and event.trigger is UsageTrigger.VOLUME_THRESHOLD:
+            self.charging.threshold_reached(session, event.urr_id)
 
     def _on_path_event(self, event: PathEvent) -> None:
         if not isinstance(event, PeerRestarted):
