@@ -44,9 +44,9 @@ class OutsideHost:
         return await KernelListener.listen(opened, accept)      # type: ignore[arg-type]
 
 
-@pytest.fixture
-async def hosts() -> AsyncIterator[Hosts]:
-    hosts = await open_hosts(HostKind.NAMESPACE)
+@pytest.fixture(params=[False, True], ids=["tun", "veth"])
+async def hosts(request: pytest.FixtureRequest) -> AsyncIterator[Hosts]:
+    hosts = await open_hosts(HostKind.NAMESPACE, veth=request.param)
     yield hosts
     await hosts.close()
 

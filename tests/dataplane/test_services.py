@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import shutil
 import sys
@@ -56,11 +57,12 @@ class Joined:
 
 
 @pytest.fixture(params=[
-    pytest.param(HostKind.IN_PROCESS, id="in-process"),
-    pytest.param(HostKind.NAMESPACE, id="namespace", marks=needs_namespaces),
+    pytest.param((HostKind.IN_PROCESS, False), id="in-process"),
+    pytest.param((HostKind.NAMESPACE, False), id="namespace", marks=needs_namespaces),
+    pytest.param((HostKind.NAMESPACE, True), id="veth", marks=[*needs_namespaces, pytest.mark.skipif(os.geteuid() != 0, reason="takes root")]),
 ])
 async def hosts(request: pytest.FixtureRequest) -> AsyncIterator[Hosts]:
-    hosts = await open_hosts(request.param)
+    hosts = await open_hosts(request.param[0], veth=request.param[1])
     yield hosts
     await hosts.close()
 
