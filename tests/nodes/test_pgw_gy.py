@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import random
 from collections.abc import AsyncIterator, Callable
 from ipaddress import IPv4Address, IPv4Interface
@@ -35,6 +36,7 @@ from epc.wire.diameter.charging import (
     RedirectAddressType,
     RedirectServer,
     ReportingReason,
+    TariffChangeUsage,
     Trigger,
     TriggerType,
 )
@@ -61,6 +63,7 @@ from epc.wire.gtpv2 import (
     PdnType,
     RatType,
     Tai,
+    UeTimeZone,
     Uli,
 )
 from epc.wire.identity import Imsi, Plmn
@@ -340,7 +343,7 @@ def rule(name: str, group: int | None = None, *, port: int | None = None, online
 
 async def test_the_first_request_says_who_where_and_how(bench: Open) -> None:
     it = await bench()
-    assert (await it.create()).cause == ACCEPTED
+    assert (await it.create(ue_time_zone=UeTimeZone(offset_minutes=60, daylight_saving_hours=1))).cause == ACCEPTED
     [request] = it.ocs.requests
     assert (request.cc_request_type, request.cc_request_number, request.multiple_services_indicator) == (CcRequestType.INITIAL_REQUEST, 0, 1)
     assert request.service_context_id == "32251@3gpp.org"
@@ -352,6 +355,7 @@ async def test_the_first_request_says_who_where_and_how(bench: Open) -> None:
     assert ps is not None
     assert ps.tgpp_charging_id == it.session.charging_id.to_bytes(4, "big")
     assert (ps.called_station_id, ps.tgpp_sgsn_mcc_mnc, ps.tgpp_rat_type, ps.tgpp_nsapi) == ("internet", "00101", b"\x06", b"5")
+    assert ps.tgpp_ms_timezone == b"\x40\x01"
     assert ps.tgpp_user_location_info == bytes.fromhex("8200f110000700f110000a1b01")
     assert [str(address) for address in (*ps.pdp_address, *ps.sgsn_address, *ps.ggsn_address)] == ["10.45.0.1", SGW, S5]
     assert it.ocs.told() == [("initial", [(10, None, None, True)])]
@@ -479,6 +483,26 @@ async def test_time_quota(bench: Open) -> None:
     [request] = it.ocs.requests[1:]
     [unit] = request.multiple_services_credit_control[0].used_service_unit
     assert (unit.cc_time, unit.cc_total_octets, unit.tgpp_reporting_reason) == (20, 1000, ReportingReason.THRESHOLD)
+
+
+async def test_usage_is_told_apart_where_the_tariff_changes(bench: Open) -> None:
+    it = await bench()
+    change = datetime.datetime.fromtimestamp(int(it.clock()) + 60, datetime.UTC)
+
+    def granted(asked: MultipleServicesCreditControl) -> MultipleServicesCreditControl:
+        return MultipleServicesCreditControl(
+            rating_group=10, result_code=ResultCode.DIAMETER_SUCCESS,
+            granted_service_unit=GrantedServiceUnit(cc_total_octets=100_000, tariff_time_change=change))
+
+    it.ocs.script = [credit(granted)]
+    await it.attach()
+    assert await it.passes(1000)
+    await asyncio.sleep(60)
+    assert await it.passes(300)
+    await it.detach()
+    units = it.ocs.requests[1].multiple_services_credit_control[0].used_service_unit
+    assert [(unit.tariff_change_usage, unit.cc_total_octets) for unit in units] == [
+        (TariffChangeUsage.UNIT_BEFORE_TARIFF_CHANGE, 2000), (TariffChangeUsage.UNIT_AFTER_TARIFF_CHANGE, 600)]
 
 
 async def test_the_first_packet_asks_where_it_is_configured_so(bench: Open) -> None:

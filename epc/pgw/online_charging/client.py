@@ -45,6 +45,7 @@ class GyClient:
     def __init__(self, pgw: Pgw, config: GyConfig) -> None:
         self.pgw = pgw
         self.log = pgw.log
+        self.runner = pgw.runner
         self.config = config
         self.sessions: dict[str, PdnSession] = {}           # by Session-Id
         self.node = DiameterNode(
@@ -77,7 +78,7 @@ class GyClient:
             session_id=self.node.new_session_id(), default_online=config.online if online is None else online == Online.ENABLE_ONLINE,
             default_rating_group=config.rating_group, failure_handling=CreditControlFailureHandling[config.failure_handling.upper()],
             failover=CcSessionFailover(config.session_failover), measure=partial(self._measure, session),
-            start_work=partial(self.pgw.runner.start, credit_update, self, session),
+            start_work=partial(self.runner.start, credit_update, self, session),
             allowances=Allowances(self._named_filters, self._while_redirected, apn.name_servers),
             at_activation=config.request_quota == "at_activation",
             default_triggers=self._triggers, policy=session.policy)
@@ -111,7 +112,7 @@ class GyClient:
         gy.last_usage = last_usage or {}
         self.sessions.pop(gy.session_id, None)
         if gy.is_open or gy.worker is not None or gy.unanswered is not None:
-            self.pgw.runner.start(credit_termination, self, session, cause)
+            self.runner.start(credit_termination, self, session, cause)
         else:
             self.lose(session, gy.unreported_octets)
 
@@ -127,7 +128,7 @@ class GyClient:
         if gy is None or gy.is_ending_by_ocs or not self.pgw.is_established(session):
             return
         gy.is_ending_by_ocs = True
-        self.pgw.runner.start(delete_bearer, self.pgw, session)
+        self.runner.start(delete_bearer, self.pgw, session)
 
     async def end_all(self) -> None:
         """The PGW stops: the OCS gets the last reports, as far as it answers at once."""
@@ -145,7 +146,7 @@ class GyClient:
             await self.measured(session)
             gy.last_usage = dict(self._measure(session))
             if gy.is_open:
-                tasks.append(self.pgw.runner.start(credit_termination, self, session, TerminationCause.DIAMETER_ADMINISTRATIVE))
+                tasks.append(self.runner.start(credit_termination, self, session, TerminationCause.DIAMETER_ADMINISTRATIVE))
         if tasks:
             await asyncio.wait(tasks, timeout=self.config.tx_s)
 

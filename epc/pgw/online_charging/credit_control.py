@@ -93,6 +93,15 @@ async def credit_update(gy: GyClient, session: PdnSession) -> None:
         raise Reject(denied.cause, str(denied)) from denied
 
 
+@procedure(spec="RFC 8506 clauses 8.20 and 8.27")
+async def note_tariff_change(gy: GyClient, session: PdnSession, service: Service) -> None:
+    """Tariff-Time-Change: the next report tells apart what was used before it and after it."""
+    await gy.measured(session)
+    online = session.gy
+    if online is not None and not online.ending.is_set():
+        service.before_change = online.used(service)
+
+
 @procedure(spec="RFC 8506 clause 5.4, TS 32.299 clause 5.2.2")
 async def credit_termination(gy: GyClient, session: PdnSession, cause: TerminationCause) -> None:
     """The last report. An OCS that cannot be reached is told later, for nothing else would debit what was used."""
@@ -274,6 +283,9 @@ def _take_service(gy: GyClient, session: PdnSession, service: Service, mscc: Mul
         online.grant(service, Stage.GRANTED, quota)
         if before in (Stage.BLOCKED, Stage.RESTRICTED):
             gy.credit_changed(session, service, None, is_back=True)
+        change = mscc.granted_service_unit.tariff_time_change if mscc.granted_service_unit is not None else None
+        if change is not None and (seconds := change.timestamp() - gy.pgw.clock()) > 0:
+            service.tariff_alarm = asyncio.get_running_loop().call_later(seconds, gy.runner.start, note_tariff_change, gy, session, service)
         if quota.is_used_up(used):                      # more has passed while the answer was on its way
             quota_used(gy, session, service)
     if mscc.validity_time and service.stage in (Stage.GRANTED, Stage.RESTRICTED):

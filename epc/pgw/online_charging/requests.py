@@ -21,12 +21,14 @@ from epc.wire.diameter.charging import (
     RequestedServiceUnit,
     ServiceInformation,
     ServingNodeType,
+    TariffChangeUsage,
     UsedServiceUnit,
 )
 from epc.wire.diameter.groups import SubscriptionId, SubscriptionIdType, TerminationCause, UserEquipmentInfo, UserEquipmentInfoType
 from epc.wire.diameter.gx import CcRequestType
 from epc.wire.diameter.gy import CreditControlRequest
 from epc.wire.diameter.policy import QosInformation
+from epc.wire.gtpv2.elements import UE_TIME_ZONE
 
 if TYPE_CHECKING:
     from epc.pgw.node import Pgw
@@ -90,15 +92,25 @@ def _reporting(
     service: Service, used: Usage, reason: ReportingReason | None, wanted: RequestedServiceUnit | None
 ) -> MultipleServicesCreditControl:
     """``used`` is all of it since the session began, of which the part goes into the report that is in no report yet."""
-    octets, seconds = _unreported(service, used)
-    says_something = service.owes_report or octets or seconds
-    told, service.told, service.owes_report = service.told, used, False
-    unit = UsedServiceUnit(
-        tgpp_reporting_reason=reason, cc_time=seconds if service.is_timed else None, cc_total_octets=octets,
-        cc_input_octets=used.uplink_octets - told.uplink_octets, cc_output_octets=used.downlink_octets - told.downlink_octets)
+    says_something = service.owes_report or _unreported(service, used) != (0, 0)
+    changed, service.before_change, service.owes_report = service.before_change, None, False
+    if changed is None:
+        units = [_unit(service, used, reason, None)]
+    else:
+        units = [_unit(service, changed, reason, TariffChangeUsage.UNIT_BEFORE_TARIFF_CHANGE),
+                 _unit(service, used, reason, TariffChangeUsage.UNIT_AFTER_TARIFF_CHANGE)]
     return MultipleServicesCreditControl(
-        requested_service_unit=wanted, used_service_unit=(unit,) if says_something else (),
-        rating_group=service.key.rating_group, service_identifier=_service_identifier(service))
+        requested_service_unit=wanted, used_service_unit=tuple(units) if says_something else (), rating_group=service.key.rating_group,
+        service_identifier=_service_identifier(service))
+
+
+def _unit(service: Service, used: Usage, reason: ReportingReason | None, tariff: TariffChangeUsage | None) -> UsedServiceUnit:
+    """What was used from the last unit told up to ``used``."""
+    octets, seconds = _unreported(service, used)
+    told, service.told = service.told, used
+    return UsedServiceUnit(
+        tgpp_reporting_reason=reason, tariff_change_usage=tariff, cc_time=seconds if service.is_timed else None, cc_total_octets=octets,
+        cc_input_octets=used.uplink_octets - told.uplink_octets, cc_output_octets=used.downlink_octets - told.downlink_octets)
 
 
 def _unreported(service: Service, used: Usage) -> tuple[int, int]:
@@ -139,6 +151,7 @@ def ps_information(pgw: Pgw, session: PdnSession) -> PsInformation:
         tgpp_selection_mode=None if session.selection_mode is None else str(int(session.selection_mode)),
         tgpp_charging_characteristics=None if session.charging_characteristics is None else f"{session.charging_characteristics:04x}",
         tgpp_sgsn_mcc_mnc=where.serving_network, tgpp_user_location_info=None if where.uli is None else user_location_info(where.uli),
+        tgpp_ms_timezone=None if where.ue_time_zone is None else UE_TIME_ZONE.encode(where.ue_time_zone),     # TS 29.061: coded as in GTP
         tgpp_rat_type=None if where.rat_type is None else bytes((int(where.rat_type),)),
     )
 

@@ -70,10 +70,18 @@ class Service:
     triggers: frozenset[TriggerType | int] = frozenset()
     is_active: bool = True                      # some rule names it
     alarm: asyncio.TimerHandle | None = None    # Validity-Time
+    tariff_alarm: asyncio.TimerHandle | None = None     # Tariff-Time-Change
+    before_change: Usage | None = None          # what was used until the tariff changed, while no report has said it
 
     @property
     def urr_id(self) -> int:
         return self.urr.id
+
+    def stop_clocks(self) -> None:
+        for alarm in (self.alarm, self.tariff_alarm):
+            if alarm is not None:
+                alarm.cancel()
+        self.alarm = self.tariff_alarm = None
 
     @property
     def is_due(self) -> bool:
@@ -248,9 +256,7 @@ class OnlineSession:
     def withdraw(self, service: Service, stage: Stage) -> None:
         """No quota any more."""
         service.stage, service.quota, service.restriction = stage, None, None
-        if service.alarm is not None:
-            service.alarm.cancel()
-            service.alarm = None
+        service.stop_clocks()
 
     def work(self) -> None:
         """See to it that what is due is reported, once the session stands; nobody else may be at it."""
@@ -268,9 +274,7 @@ class OnlineSession:
         """No timer rings any more, nothing new is reported."""
         self.ending.set()
         for service in self.services.values():
-            if service.alarm is not None:
-                service.alarm.cancel()
-                service.alarm = None
+            service.stop_clocks()
 
 
 def _has_traffic(definition: ChargingRuleDefinition) -> bool:
