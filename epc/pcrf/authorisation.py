@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from epc.pcrf.policy import Decision, Monitor
@@ -104,6 +105,28 @@ def installation(rules: Rules, groups: Iterable[str] = (), notified: Collection[
         found.append(ChargingRuleInstall(charging_rule_definition=tuple([rule for rule in told if rule is not None]),
                                          resource_allocation_notification=ResourceAllocationNotification.ENABLE_NOTIFICATION))
     return tuple(found)
+
+
+@lru_cache(maxsize=1024)
+def first_installation(decision: Decision) -> tuple[ChargingRuleInstall, ...]:
+    """Everything that a new session gets."""
+    return installation(decided_rules(decision), decision.predefined_groups, decision.notified_rules)
+
+
+def begin(session: GxSession, decision: Decision, used: Mapping[str, int]) -> tuple[UsageMonitoringInformation, ...]:
+    """``session``, which is new, is as decided; what to tell the PCEF about usage."""
+    session.rules = decided_rules(decision)
+    session.groups = frozenset(decision.predefined_groups)
+    session.event_triggers = decision.event_triggers
+    session.authorised_qos = authorised_qos(decision, session.subscribed_qos)
+    session.authorised_ambr = authorised_ambr(decision, session.subscribed_ambr)
+    session.policy = decision.policy
+    if not decision.monitors:
+        return ()
+    monitors = {monitor.key: monitor for monitor in decision.monitors}
+    usage = _usage_information(session, monitors, used, ())
+    session.monitors = monitors
+    return usage
 
 
 def removal(names: Iterable[bytes], groups: Iterable[str] = ()) -> tuple[ChargingRuleRemove, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from epc.pcrf.authorisation import ambr_information, ambr_of, apply_change, authorise, change_to
+from epc.pcrf.authorisation import ambr_information, ambr_of, authorise, begin, first_installation
 from epc.pcrf.session import Ambr, GxSession, S9Binding
 from epc.procedure import Reject
 from epc.wire.diameter import ExperimentalResultCode, ResultCode, SupportedFeatures
@@ -41,8 +41,7 @@ async def ip_can_session_establishment(pcrf: Pcrf, request: CreditControlRequest
         authorised_ambr=Ambr(None, None), serving_plmn=request.tgpp_sgsn_mcc_mnc, location=request.tgpp_user_location_info, s9=s9,
         request_number=request.cc_request_number)
     decision = authorise(pcrf, session)
-    change = change_to(session, decision, pcrf.used(session))
-    apply_change(session, change, decision.policy)
+    usage = begin(session, decision, pcrf.used(session))
     for obsolete in pcrf.sessions.add(session):
         pcrf.session_lost(obsolete, "a new session took its place")
 
@@ -53,9 +52,9 @@ async def ip_can_session_establishment(pcrf: Pcrf, request: CreditControlRequest
         result_code=ResultCode.DIAMETER_SUCCESS, cc_request_type=request.cc_request_type, cc_request_number=request.cc_request_number,
         supported_features=_common_features(request.supported_features),
         bearer_control_mode=BearerControlMode.UE_NW if network_requests else BearerControlMode.UE_ONLY, event_trigger=decision.event_triggers,
-        charging_rule_install=change.install, online=decision.online, offline=decision.offline,
+        charging_rule_install=first_installation(decision), online=decision.online, offline=decision.offline,
         qos_information=ambr_information(session.authorised_ambr), default_eps_bearer_qos=session.authorised_qos,
-        usage_monitoring_information=change.usage)
+        usage_monitoring_information=usage)
 
 
 def imsi_of(subscription_id: tuple[SubscriptionId, ...]) -> str | None:

@@ -60,9 +60,9 @@ class Monitor:
     level: UsageMonitoringLevel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
-    """What one policy gives; ``None`` where the PCEF's own value is authorised."""
+    """What one policy gives; ``None`` where the PCEF's own value is authorised. Shared by all sessions in the same case."""
 
     policy: str
     rejects: bool = False
