@@ -132,6 +132,9 @@ class PccStore:
             for each in used:
                 parameters: dict[str, str | int | None] = {
                     "imsi": imsi, "key": each.key, "period_ms": each.period_ms, "octets": each.octets}
+                if await transaction.execute(_ADD, parameters):
+                    continue
+                await transaction.execute(_LOCK, {})        # whoever else finds no row waits here until this one is there
                 if not await transaction.execute(_ADD, parameters):
                     await transaction.execute(_INSERT_USAGE, parameters)
             return await _usage(transaction, imsi)

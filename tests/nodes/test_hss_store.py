@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import tempfile
 import textwrap
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,8 +24,6 @@ from epc.wire.diameter.subscription import (
     SubscriberStatus,
 )
 from epc.wire.identity import Imsi, Plmn
-
-POSTGRESQL = next((path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if (path / "initdb").exists()), None)
 
 ALICE = Subscriber(
     imsi=Imsi("001010000000001"), msisdn="34600000001", algorithm=Algorithm.TUAK, k=bytes(range(32)), opc=bytes(range(32, 64)), op=bytes(32),
@@ -47,32 +43,10 @@ ALICE = Subscriber(
 BOB = Subscriber(imsi=Imsi("001010000000002"), k=bytes(16), opc=bytes(16))
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """A server of its own, on a socket in a temporary folder. It refuses to run as root, hence the user postgres."""
-    assert POSTGRESQL is not None
-    as_user = {"user": "postgres"} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o777)
-
-        def call(program: str, *arguments: str) -> None:
-            assert POSTGRESQL is not None
-            subprocess.run([POSTGRESQL / program, "-D", f"{directory}/data", *arguments], check=True, capture_output=True, cwd=directory, **as_user)
-
-        call("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c fsync=off"
-        call("pg_ctl", "-l", f"{directory}/server.log", "-w", "-o", options, "start")
-        try:
-            yield f"postgresql://postgres@/postgres?host={directory}"
-        finally:
-            call("pg_ctl", "-m", "immediate", "-w", "stop")
-
-
 @async_fixture(params=[
     "memory",
     "file",
-    pytest.param("postgresql", marks=[
-        pytest.mark.interop, pytest.mark.real_time, pytest.mark.skipif(POSTGRESQL is None, reason="no PostgreSQL server on this machine")]),
+    pytest.param("postgresql", marks=[pytest.mark.interop, pytest.mark.real_time]),
 ])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SubscriberStore]:
     match request.param:

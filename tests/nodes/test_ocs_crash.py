@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +31,6 @@ from epc.wire.diameter.gx import CcRequestType
 
 pytestmark = [pytest.mark.real_time]
 
-POSTGRESQL = next((path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True) if (path / "initdb").exists()), None)
 HOST, ALICE, MB = "127.0.0.10", "001010000000001", 1_000_000
 PATIENCE = Timer("Tx", 1.0)
 
@@ -136,29 +132,7 @@ async def test_killed_ocs_neither_loses_nor_repeats_a_debit(tmp_path: Path) -> N
     assert wrong == []
 
 
-@pytest.fixture(scope="module")
-def postgresql() -> Iterator[str]:
-    """A server of its own, on a socket in a temporary folder. It refuses to run as root, hence the user postgres."""
-    assert POSTGRESQL is not None
-    programs = POSTGRESQL
-    as_user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o777)
-
-        def call(program: str, *arguments: str) -> None:
-            subprocess.run([programs / program, "-D", f"{directory}/data", *arguments], check=True, capture_output=True, cwd=directory, **as_user)
-
-        call("initdb", "-A", "trust", "-U", "postgres", "--no-sync")
-        options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c fsync=off"
-        call("pg_ctl", "-l", f"{directory}/server.log", "-w", "-o", options, "start")
-        try:
-            yield f"postgresql://postgres@/postgres?host={directory}"
-        finally:
-            call("pg_ctl", "-m", "immediate", "-w", "stop")
-
-
 @pytest.mark.interop
-@pytest.mark.skipif(POSTGRESQL is None, reason="no PostgreSQL server on this machine")
 async def test_postgresql_serves_one_account_in_turn(postgresql: str) -> None:
     """Sessions in parallel, each request twice at the same time: the money is spent once, and never more than there is."""
     network = MemoryNetwork(seed=1)

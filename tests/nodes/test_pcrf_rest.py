@@ -21,7 +21,10 @@ from epc.pcrf import Pcrf
 from epc.pcrf.editing import InUse, applied, with_policy, with_rule, without_policy, without_rule
 from epc.pcrf.pcc import PolicyBook
 from epc.pcrf.store import Usage, open_store
+from epc.transport.interface import Address
 from epc.transport.memory import MemoryNetwork
+from epc.wire.diameter import gx
+from epc.wire.diameter.policy import ServiceUnit, UsageMonitoringInformation
 from tests.nodes.pcrf_lab import ALICE, BOB, NOON, ScriptedPgw, config, rule_names
 
 pytestmark = pytest.mark.real_time      # a real HTTP server; Diameter stays in memory
@@ -278,3 +281,38 @@ def test_edits_of_a_book() -> None:
         without_rule(chained, "voice")
 
 
+
+
+# --- another database -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.interop
+async def test_two_pcrfs_on_postgresql(postgresql: str) -> None:
+    """Rules changed at one are pushed by the other; usage reported to both adds up, reports at the same time included."""
+    network = MemoryNetwork(seed=1)
+    book = {"policies": [{"name": "p", "usage_limit": {"octets": 1000, "key": "k", "per": "ever", "then": "slow"}},
+                         {"name": "slow", "by_name_only": True, "ambr_dl": "64k"}]}
+    pcrfs = [Pcrf(config(book, database=postgresql, database_poll_s=0.05, gx={"listen": [{"host": f"10.0.0.{n}"}]}),
+                  network.transport(f"pcrf{n}"), clock=lambda: NOON, entropy=random.Random(n)) for n in (1, 2)]
+    pgws = [ScriptedPgw(network, f"pgw{n}", f"pgw{n}.lab", pcrf=Address(f"10.0.0.{n}", 3868)) for n in (1, 2)]
+    try:
+        for node in (*pcrfs, *pgws):
+            await node.start()
+        sessions = [await pgw.establish(apn=f"apn{n}") for n, pgw in enumerate(pgws)]
+        reports = [pgw.ask(gx.CcRequestType.UPDATE_REQUEST, session.session_id, number, event_trigger=(gx.EventTrigger.USAGE_REPORT,),
+                           usage_monitoring_information=(UsageMonitoringInformation(
+                               monitoring_key=b"k", used_service_unit=(ServiceUnit(cc_total_octets=100),)),))
+                   for number in range(1, 6) for pgw, session in zip(pgws, sessions, strict=True)]
+        answers = await asyncio.gather(*reports)
+        assert all(answer.is_success for answer in answers)
+        assert (await pcrfs[0].store.usage(ALICE))[0].octets == 1000
+        assert any(answer.qos_information and answer.qos_information[0].apn_aggregate_max_bitrate_dl == 64_000 for answer in answers)
+        pgws[1].was_pushed.clear()
+        await pcrfs[0].change_policies(lambda old: with_policy(old, "slow", {"by_name_only": True, "ambr_dl": "32k"}))
+        await asyncio.wait_for(pgws[1].was_pushed.wait(), 10)
+        assert pgws[1].pushed[-1].qos_information[0].apn_aggregate_max_bitrate_dl in (32_000, 64_000)
+    finally:
+        for pgw in pgws:
+            await pgw.node.stop()
+        for pcrf in pcrfs:
+            await pcrf.stop()
