@@ -305,3 +305,27 @@ async def test_a_gateway_restarts_under_a_registered_phone(network, node: str) -
         await world.lab.ping(phone, world.lab.server, count=1)
         await world.lab.detach(phone)
         await world.at_rest()
+
+
+@pytest.mark.parametrize("idle", [False, True])
+async def test_another_qos_goes_to_the_home_pgw_and_comes_back_to_the_phone(network, idle: bool) -> None:
+    """TS 23.401 clause 5.4.2.2: the home PCRF has the last word; an idle phone is called."""
+    async with network(file=FILE) as world:
+        phone = await attached(world)
+        if idle:
+            phone.ue.lose_radio()
+            await world.lab.settled()
+        await subscriber_becomes(world, apns=parse_apns("internet qci=8 arp=3 dl=10M ul=5M", 1))
+        for interface in ("S11", "S5/S8"):
+            assert [name for name in world.sent(interface) if "Modify Bearer Command" in name or "Update Bearer" in name] == [
+                "Modify Bearer Command", "Update Bearer Request", "Update Bearer Response"]
+        assert world.sent("Gx").count("Credit Control Request (CCR)") == 2
+        (session,) = world.node("pgw-home").sessions.values()
+        assert (session.policy.qos.qci, session.policy.qos.arp.priority_level) == (8, 3)
+        assert (session.policy.ambr.downlink_kbps, session.policy.ambr.uplink_kbps) == (10_000, 5_000)
+        (connection,) = phone.ue.pdn_connections.values()
+        assert (connection.qos.qci, connection.apn_ambr.downlink_kbps) == (8, 10_000)
+        world.lab.check_invariants()
+        await world.lab.ping(phone, world.lab.server, count=1)
+        await world.lab.detach(phone)
+        await world.at_rest()
