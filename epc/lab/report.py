@@ -89,6 +89,9 @@ def tunnel_table(rows: Sequence[TunnelRow]) -> str:
 def step_timings(events: Sequence[LadderEvent]) -> dict[str, dict[str, float]]:
     """For each step of the (first) attach: when its first message left and how long until its last, in milliseconds."""
     timings: dict[str, dict[str, float]] = {}
+    begun = [i for i, event in enumerate(events) if event.step == 1 and not event.repeated]
+    if len(begun) > 1 and any(event.step > 1 for event in events[begun[0]:begun[1]]):
+        events = events[:begun[1]]
     for number, name in STEPS.items():
         times = [event.time_s for event in events if event.step == number]
         if times:

@@ -29,6 +29,8 @@ INBOUND, OUTBOUND = 1, 2                            # of EPB_FLAGS
 IPPROTO_TCP, IPPROTO_UDP, IPPROTO_SCTP = 6, 17, 132
 MAX_SEGMENT_OCTETS = 60_000                         # longer messages take several packets: an IP packet ends at 65535
 FLUSH_INTERVAL_S = 1.0
+GTPU_PORT, DNS_PORT = 2152, 53
+_MOST_REMEMBERED = 100_000
 
 EXPORTED_PDU_PORT_TYPE = {Carrier.SCTP: 1, Carrier.TCP: 2, Carrier.UDP: 3}
 TAG_END, TAG_DISSECTOR_NAME, TAG_IPV4_SOURCE, TAG_IPV4_DESTINATION, TAG_IPV6_SOURCE, TAG_IPV6_DESTINATION = 0, 12, 20, 21, 22, 23
@@ -127,6 +129,7 @@ class PcapngCapture:
         self.packets_written = 0
         self._imsi_of = imsi_of
         self._senders: set[tuple[Carrier, Address]] = set()
+        self._user_content_seen: set[int] = set()
         self._sctp: dict[tuple[Address, Address], _SctpDirection] = {}
         self._tcp: dict[tuple[Address, Address], int] = {}
         self._flushed_at = float("-inf")
@@ -141,8 +144,9 @@ class PcapngCapture:
         if self._imsi_of is not None and (imsi := self._imsi_of(packet)) is not None:
             comment += f" IMSI {imsi}"
         flags = OUTBOUND if packet.direction is Direction.SENT else INBOUND
+        left_out = self._octets_left_out(packet)
         for frame in self._frames(packet):
-            self._write(packet.time, 0, frame, comment, flags)
+            self._write(packet.time, 0, frame, comment, flags, left_out)
 
     def readable_copy(
         self, time: float, node: str, dissector: str, payload: bytes, source: Address, destination: Address, *,
@@ -157,6 +161,24 @@ class PcapngCapture:
 
     def close(self) -> None:
         self._file.close()
+
+    def _octets_left_out(self, packet: TappedPacket) -> int:
+        """A user's packet passes several tunnels (S1-U, S5/S8). DNS messages and TCP segments are whole where they are first seen; elsewhere, and
+        when they are sent again, only their headers are written, as by a capture with a snapshot length: Wireshark takes the same content a
+        second time for a retransmission, and for an overlap in what it puts together."""
+        if packet.carrier is not Carrier.UDP or GTPU_PORT not in (packet.source.port, packet.destination.port):
+            return 0
+        found = _user_content(packet.payload)
+        if found is None:
+            return 0
+        identity, octets = found
+        key = hash(identity)
+        if key in self._user_content_seen:
+            return octets
+        if len(self._user_content_seen) >= _MOST_REMEMBERED:
+            self._user_content_seen.clear()
+        self._user_content_seen.add(key)
+        return 0
 
     def _frames(self, packet: TappedPacket) -> Iterable[bytes]:
         source, destination, payload = packet.source, packet.destination, packet.payload
@@ -176,12 +198,41 @@ class PcapngCapture:
             self._tcp[source, destination] = sequence + len(part)
             yield tcp_packet(source, destination, sequence, self._tcp.get((destination, source), 1), part)
 
-    def _write(self, time: float, interface: int, frame: bytes, comment: str, flags: int) -> None:
-        self._file.write(enhanced_packet(round(time * 1_000_000), interface, frame, comment, flags))
+    def _write(self, time: float, interface: int, frame: bytes, comment: str, flags: int, left_out: int = 0) -> None:
+        octets = len(frame)
+        self._file.write(enhanced_packet(round(time * 1_000_000), interface, frame[:octets - left_out], comment, flags, octets))
         self.packets_written += 1
         if time - self._flushed_at > FLUSH_INTERVAL_S:
             self._flushed_at = time
             self._file.flush()
+
+
+def _user_content(gtpu: bytes) -> tuple[bytes, int] | None:
+    """Of the DNS message or TCP segment in a G-PDU over IPv4: what makes it this one and no other, and how long its content is."""
+    if len(gtpu) < 8 or gtpu[1] != 0xFF:
+        return None
+    at = 8
+    if gtpu[0] & 7:                                     # sequence number, N-PDU number or extension headers
+        at = 12
+        extension = gtpu[11] if gtpu[0] & 4 and len(gtpu) > 11 else 0
+        while extension and at < len(gtpu):
+            length = gtpu[at] * 4
+            if not length or at + length > len(gtpu):
+                return None
+            extension, at = gtpu[at + length - 1], at + length
+    inner = gtpu[at:]
+    if len(inner) < 28 or inner[0] >> 4 != 4:
+        return None
+    header = (inner[0] & 15) * 4
+    ports = inner[header:header + 4]
+    if inner[9] == IPPROTO_UDP and DNS_PORT in (int.from_bytes(ports[:2]), int.from_bytes(ports[2:])):
+        content = header + 8
+        return inner[12:20] + ports + inner[content:], max(len(inner) - content, 0)
+    if inner[9] == IPPROTO_TCP and len(inner) >= header + 20:
+        content = header + (inner[header + 12] >> 4) * 4
+        sequence = inner[header + 4:header + 8]
+        return (inner[12:20] + ports + sequence + inner[content:], len(inner) - content) if content < len(inner) else None
+    return None
 
 
 def exported_pdu(dissector: str, payload: bytes, source: Address, destination: Address, carrier: Carrier) -> bytes:
@@ -219,10 +270,11 @@ def file_header() -> bytes:
     return _block(SECTION_HEADER, section) + interfaces
 
 
-def enhanced_packet(time_us: int, interface: int, frame: bytes, comment: str, flags: int) -> bytes:
+def enhanced_packet(time_us: int, interface: int, frame: bytes, comment: str, flags: int, octets: int | None = None) -> bytes:
+    """``octets``: how long the packet was, when ``frame`` is not all of it."""
     text = comment.encode()
     options = _option(OPT_COMMENT, text) + (_option(EPB_FLAGS, flags.to_bytes(4, "little")) if flags else b"") + _END_OF_OPTIONS
-    fixed = struct.pack("<IIIII", interface, time_us >> 32 & 0xFFFFFFFF, time_us & 0xFFFFFFFF, len(frame), len(frame))
+    fixed = struct.pack("<IIIII", interface, time_us >> 32 & 0xFFFFFFFF, time_us & 0xFFFFFFFF, len(frame), len(frame) if octets is None else octets)
     return _block(ENHANCED_PACKET, fixed + frame + bytes(-len(frame) % 4) + options)
 
 
@@ -235,6 +287,7 @@ class CapturedFrame:
     frame: bytes
     comment: str
     flags: int              # INBOUND, OUTBOUND or 0
+    octets: int             # how long the packet was
 
     @property
     def sender(self) -> tuple[int, bytes, int] | None:
@@ -259,7 +312,7 @@ def read_capture(path: Path) -> Iterator[CapturedFrame]:
 
 
 def _captured_frame(body: bytes) -> CapturedFrame:
-    interface, high, low, length, _ = struct.unpack_from("<IIIII", body)
+    interface, high, low, length, octets = struct.unpack_from("<IIIII", body)
     comment, flags, at = "", 0, 20 + length + -length % 4
     while at + 4 <= len(body):
         code, size = struct.unpack_from("<HH", body, at)
@@ -269,7 +322,7 @@ def _captured_frame(body: bytes) -> CapturedFrame:
         elif code == EPB_FLAGS:
             flags = int.from_bytes(value, "little")
         at += 4 + size + -size % 4
-    return CapturedFrame(time_us=high << 32 | low, interface=interface, frame=body[20:20 + length], comment=comment, flags=flags)
+    return CapturedFrame(time_us=high << 32 | low, interface=interface, frame=body[20:20 + length], comment=comment, flags=flags, octets=octets)
 
 
 def merge(sources: Iterable[Path], target: Path) -> int:
@@ -282,5 +335,5 @@ def merge(sources: Iterable[Path], target: Path) -> int:
     with target.open("wb") as file:
         file.write(file_header())
         for frame in kept:
-            file.write(enhanced_packet(frame.time_us, frame.interface, frame.frame, frame.comment, frame.flags))
+            file.write(enhanced_packet(frame.time_us, frame.interface, frame.frame, frame.comment, frame.flags, frame.octets))
     return len(kept)

@@ -177,7 +177,7 @@ async def test_the_own_dns_is_silent_and_a_second_one_is_asked(network) -> None:
 
 async def test_local_breakout_needs_the_subscription_and_the_operators_will(network) -> None:
     allowed, wanted = {APNS: ["internet visited=yes"]}, {"mme-visited.roaming.local_breakout": [{"home_plmns": ["00101"], "apns": ["Internet"]}]}
-    async with network({**VISITED_PGW, **allowed}, file=FILE) as world:
+    async with network({**VISITED_PGW, **allowed, "mme-visited.roaming.local_breakout": []}, file=FILE) as world:
         assert await attached_at(world) == "10.45.0.1"
     async with network({**VISITED_PGW, **wanted}, file=FILE) as world:
         assert await attached_at(world) == "10.45.0.1"
@@ -195,7 +195,8 @@ async def test_barring_of_access_points_decides_between_home_and_here(network) -
     allowed, wanted = {APNS: ["internet visited=yes"]}, {"mme-visited.roaming.local_breakout": [{}]}
     async with network({**VISITED_PGW, **allowed, **wanted, "hss-home.subscribers.0.barring": "visited-apns"}, file=FILE) as world:
         assert await attached_at(world) == "10.45.0.1"
-    async with network({**VISITED_PGW, **allowed, "hss-home.subscribers.0.barring": "home-apns-abroad"}, file=FILE) as world:
+    unwanted = {"mme-visited.roaming.local_breakout": []}
+    async with network({**VISITED_PGW, **allowed, **unwanted, "hss-home.subscribers.0.barring": "home-apns-abroad"}, file=FILE) as world:
         assert await attached_at(world) == "10.99.0.1"
     both = {"hss-home.subscribers.0.apns": ["internet", "ims visited=yes"], "hss-home.subscribers.0.barring": "home-apns-abroad"}
     async with network({**VISITED_PGW, **both}, file=FILE) as world:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from epc.lab.scenario import load_scenario
+from tests.scenarios.conftest import SCENARIOS
+
 pytestmark = pytest.mark.virtual_clock
 IMSI = "001010000000001"
 FILE = "roaming.yaml"
@@ -29,3 +32,14 @@ async def test_a_phone_attaches_abroad_and_leaves_nothing_in_either_network(netw
         await lab.ping(phone, lab.server)
         await lab.detach(phone)
         await world.at_rest()
+
+
+@pytest.mark.parametrize("story", ["roaming", "still_no_facebook", "local_breakout"])
+async def test_the_stories(network, story: str) -> None:
+    """What `epclab run scenarios/STORY.py` tells, in memory: every check of it, and nothing left in either network."""
+    async with network(file=FILE) as world:
+        await load_scenario(SCENARIOS / f"{story}.py").run(world.lab)
+        await world.at_rest()
+        assert all(passed for _, passed in world.lab.report.checks)
+        assert len(world.lab.report.checks) > 5
+        assert world.lab.observer.undecoded == 0
