@@ -11,6 +11,7 @@ import pytest
 from epc.af import RequestRefused
 from epc.dataplane.ip_endpoint import udp_exchange
 from epc.node.admin import AdminServer
+from epc.pcrf.editing import with_policy
 from epc.wire.diameter import ExperimentalResultCode
 from epc.wire.diameter.rx import AbortCause, SpecificAction
 from tests.scenarios.conftest import IMSI, Build, World
@@ -64,16 +65,16 @@ async def test_rest_to_forwarder(network: Build) -> None:
 
 @pytest.mark.virtual_clock
 async def test_gate_closes_and_opens_with_the_hour(network: Build) -> None:
-    night = {**NO_ECHO, "hours": "22:00-23:00"}
+    early = {**NO_ECHO, "hours": "08:30-09:00"}
     # the wall clock of these networks starts at 2027-01-15 08:00 UTC
-    policy = {"rules": {"all": {"precedence": 1000}, "no-echo": night}, "policies": [{"rules": ["no-echo", "all"]}]}
+    policy = {"rules": {"all": {"precedence": 1000}, "no-echo": early}, "policies": [{"rules": ["no-echo", "all"]}]}
     async with network({"pcrf1.policy": policy}) as world:
         lab, phone = world.lab, world.lab.phone(IMSI)
         await lab.attach(phone)
         assert await can_echo(world)
-        await asyncio.sleep(14 * 3600)
+        await asyncio.sleep(1800)
         assert not await can_echo(world)
-        await asyncio.sleep(3600)
+        await asyncio.sleep(1800)
         assert await can_echo(world)
         await lab.detach(phone)
 
@@ -117,4 +118,76 @@ async def test_detach_ends_the_applications_session(network: Build) -> None:
         with pytest.raises(RequestRefused) as caught:
             await af.request_bearer("10.45.0.1", server=f"{lab.server}:7")
         assert caught.value.cause is ExperimentalResultCode.IP_CAN_SESSION_NOT_AVAILABLE
+        lab.check_invariants(nothing_left=True)
+
+
+SERVICES = {
+    "dns": {"names": {"allowed.example": "10.200.0.2", "*.facebook.example": ["10.200.0.3"]}},
+    "web": {"sites": {"allowed.example": "welcome\n"}},
+}
+WEB: dict[str, Any] = {"pgw1.apns.internet.services": SERVICES, "pgw1.applications": {"facebook": {"domain_names": ["facebook.example"]}}}
+
+
+@pytest.mark.virtual_clock
+async def test_used_up_volume_closes_the_gates_until_the_next_hour(network: Build) -> None:
+    policy = {"policies": [{"name": "everybody", "usage_limit": {"octets": 300_000, "per": "hour", "report": 100_000}}]}
+    async with network({**WEB, "pcrf1.policy": policy}) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        pcrf = world.node("pcrf1")
+        await lab.attach(phone)
+        assert (await lab.fetch(phone, "http://allowed.example/octets/200000")).ok
+        await asyncio.sleep(1)
+        [used] = await pcrf.usage_of(IMSI)
+        assert 200_000 <= used["octets"] < 300_000
+        assert not (await lab.fetch(phone, "http://allowed.example/octets/200000", timeout_s=5)).ok
+        await asyncio.sleep(1)
+        [used] = await pcrf.usage_of(IMSI)
+        assert 300_000 <= used["octets"] < 400_000
+        assert not await can_echo(world)
+        await asyncio.sleep(3600)                   # it was eight in the morning
+        assert await can_echo(world)
+        [used] = await pcrf.usage_of(IMSI)
+        assert used["octets"] == 0
+        await lab.detach(phone)
+        await lab.settled()
+        [used] = await pcrf.usage_of(IMSI)
+        assert 0 < used["octets"] < 10_000          # the rest came with the end of the session
+        lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.virtual_clock
+async def test_used_up_volume_throttles(network: Build) -> None:
+    policy = {"policies": [{"name": "everybody", "usage_limit": {"octets": 100_000, "then": "slow"}},
+                           {"name": "slow", "by_name_only": True, "ambr_dl": "64k"}]}
+    async with network({**WEB, "pcrf1.policy": policy}) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        assert (await lab.fetch(phone, "http://allowed.example/octets/200000")).ok
+        await asyncio.sleep(1)
+        [session] = world.node("pgw1").views()["sessions"]()
+        assert session["ambr_downlink_kbps"] == 64
+        [session] = world.node("pcrf1").sessions
+        assert session.policy == "slow"
+        await lab.detach(phone)
+        lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.virtual_clock
+async def test_still_no_facebook_until_home_says_so(network: Build) -> None:
+    """An application is blocked for this subscriber, seen in use, and allowed by a push; the allowed site works all the time."""
+    policy = {"rules": {"no-facebook": {"application": "facebook", "status": "disabled", "precedence": 1, "report_application": True},
+                        "all": {"precedence": 1000}},
+              "policies": [{"name": "alice", "imsi": IMSI, "rules": ["no-facebook", "all"]}]}
+    async with network({**WEB, "pcrf1.policy": policy}) as world:
+        lab, phone, pcrf = world.lab, world.lab.phone(IMSI), world.node("pcrf1")
+        await lab.attach(phone)
+        for scheme in ("http", "https"):
+            assert (await lab.fetch(phone, f"{scheme}://allowed.example/")).ok
+            assert not (await lab.fetch(phone, f"{scheme}://www.facebook.example/", timeout_s=5)).ok
+        await asyncio.sleep(1)
+        assert "facebook" in {each["application"] for each in pcrf.views()["applications"]()}
+        assert (await pcrf.change_policies(lambda book: with_policy(book, "alice", {"imsi": IMSI, "rules": ["all"]})))["changed"] == 1
+        for scheme in ("http", "https"):
+            assert (await lab.fetch(phone, f"{scheme}://www.facebook.example/")).ok
+        await lab.detach(phone)
         lab.check_invariants(nothing_left=True)
