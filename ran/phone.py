@@ -9,7 +9,7 @@ from ipaddress import IPv4Interface
 import structlog
 
 from epc.dataplane.hosts import Hosts
-from epc.dataplane.ip_endpoint import IpHost
+from epc.dataplane.ip_endpoint import UE_MTU_OCTETS, IpHost
 from epc.wire.identity import Ebi
 from ran.ue import Ue
 
@@ -62,7 +62,8 @@ class Phone:
             if self._host is not None and str(self._host.address.ip) != str(address):
                 await self._close()
             if self._host is None:
-                self._host = await self._hosts.open(f"ue-{self.imsi}", IPv4Interface(f"{address}/32"))
+                self._host = await self._hosts.open(
+                    f"ue-{self.imsi}", IPv4Interface(f"{address}/32"), mtu_octets=self.ue.mtu_octets or UE_MTU_OCTETS)
                 self._host.link.on_packet = self.ue.send_ip_packet
             return self._host
 

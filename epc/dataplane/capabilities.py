@@ -43,7 +43,7 @@ def _probe_namespaces() -> tuple[Capability, Capability]:
         namespaces = Capability(
             name=name, available=False, detail=str(started["error"]),
             remedy="run as root, or allow user namespaces (sysctl user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns); "
-                   "without, UEs and SGi hosts live inside the process: ping and UDP work, but no other program can run as a UE",
+                   "without, UEs and SGi hosts live inside the process: ping, names and web pages work, but no program can run as a UE",
         )
         return namespaces, Capability(
             name="TUN devices", available=False, detail="need a network namespace", remedy="see network namespaces",

@@ -58,7 +58,7 @@ class Nat:
         """
         if not namespace.is_privileged:
             raise NatUnavailable(0, "that takes root: this process's namespaces are inside a user namespace")
-        if shutil.which("nft") is None:
+        if _program() is None:
             raise NatUnavailable(0, "that takes the program nft (apt: nftables)")
         name = namespace.name
         device, table = f"{DEVICE_PREFIX}{zlib.crc32(name.encode()):08x}", f"epclab_{re.sub('[^A-Za-z0-9_]', '_', name)}"
@@ -117,7 +117,7 @@ class Nat:
             far_routes.close()
             os.close(descriptor)
         await _inside(namespace, "sh", "-c", f"echo 1 > {FORWARDING}")
-        await _inside(namespace, "nft", "-f", "-", rules=_RULES_INSIDE)
+        await _inside(namespace, _program() or "nft", "-f", "-", rules=_RULES_INSIDE)
 
 
 def _rules_here(table: str, device: str, far: IPv4Interface, interface: str | None) -> str:
@@ -153,9 +153,14 @@ def _require(routes: RouteSocket, interface: str) -> None:
         raise NatUnavailable(0, f"this machine has no interface {interface!r}; it has {known}") from None
 
 
+def _program() -> str | None:
+    """Administrators' folders are not on every PATH."""
+    return shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
+
+
 async def _nft(rules: str) -> None:
     child = await asyncio.create_subprocess_exec(
-        "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
+        _program() or "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
     _, complaint = await child.communicate(rules.encode())
     if child.returncode:
         raise NatUnavailable(0, f"nft: {_first_line(complaint)}")

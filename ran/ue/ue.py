@@ -289,6 +289,11 @@ class Ue:
         return next((connection.dns_servers for connection in self.pdn_connections.values()), ())
 
     @property
+    def mtu_octets(self) -> int | None:
+        """What the network said of the first PDN connection (IPv4 Link MTU), or None."""
+        return next((connection.mtu_octets for connection in self.pdn_connections.values()), None)
+
+    @property
     def registered(self) -> bool:
         return self.state is EmmState.REGISTERED
 
