@@ -245,3 +245,77 @@ async def test_downlink_lost_between_the_operators_is_found_and_explained(networ
     assert "lost on the way" in volume.explanation
     assert settlement.visited_octets == (300, 100)
     assert settlement.home_octets == (300, 300)
+
+
+async def test_volume_limit_behind_pfcp(network: Any, tmp_path: Path) -> None:
+    """The user-plane functions watch the threshold and report it."""
+    section = {"partial": {"octets": 5000}, "volumes_every_s": 1000}
+    changes = {
+        "pgwu1.sgi_hosts": "in_process", "sgw1.offline_charging": {"directory": str(tmp_path / "sgw"), **section},
+        "pgw1.offline_charging": {"directory": str(tmp_path / "pgw"), **section}}
+    async with network(changes, file="sx-split.yaml") as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        for _ in range(12):
+            await lab.exchange_udp(phone, lab.server, 7, b"x" * 472)
+            await asyncio.sleep(0.2)
+        await lab.detach(phone)
+        await world.at_rest()
+    for gateway in ("sgw", "pgw"):
+        found = records(tmp_path / gateway)
+        assert volumes(found) == (6000, 6000), gateway
+        assert [record.cause_for_rec_closing.name for record in found] == ["VOLUME_LIMIT", "VOLUME_LIMIT", "NORMAL_RELEASE"]
+
+
+async def test_every_bearer_has_records_of_its_own(network: Any, tmp_path: Path) -> None:
+    """A dedicated bearer comes at the attach and goes before the phone does; what it carried is told apart at both gateways."""
+    voice = {"flows": [{"description": "permit out 17 from any 7 to assigned"}], "qci": 1, "precedence": 10, "guaranteed_ul": "64k",
+             "guaranteed_dl": "64k", "max_ul": "10M", "max_dl": "10M", "rating_group": 70}
+    everything = {"flows": [{"description": "permit out ip from any to assigned"}], "precedence": 1000, "rating_group": 10}
+    changes = {
+        "sgw1.offline_charging": {"directory": str(tmp_path / "sgw")}, "pgw1.offline_charging": {"directory": str(tmp_path / "pgw")},
+        "pcrf1.policy": {"rules": {"voice": voice, "everything": everything}, "policies": [{"rules": ["everything", "voice"]}]}}
+    async with network(changes) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        await asyncio.sleep(1)
+        await lab.exchange_udp(phone, lab.server, 7, b"x" * 72)
+        await lab.ping(phone, lab.server, count=2)
+        assert len(world.node("pgw1").views()["charging"]()) == 2
+        await world.node("pcrf1")._remove_rule(rule="voice", imsi=IMSI)
+        await asyncio.sleep(1)
+        assert len(world.node("sgw1").views()["charging"]()) == 1
+        await lab.ping(phone, lab.server, count=1)
+        await lab.detach(phone)
+    sgw, pgw = records(tmp_path / "sgw"), records(tmp_path / "pgw")
+    for found in (sgw, pgw):
+        voice_record, default_record = found
+        assert [record.cause_for_rec_closing.name for record in found] == ["NORMAL_RELEASE", "NORMAL_RELEASE"]
+        assert volumes([voice_record]) == (100, 100)
+        assert volumes([default_record])[0] == volumes([default_record])[1] > 0
+        assert [record.list_of_traffic_volumes[0].qos.qci for record in found] == [1, 9]
+        assert voice_record.list_of_traffic_volumes[0].qos.gbr_uplink_bps == 64_000
+        assert voice_record.pdn_connection_charging_id == default_record.charging_id == default_record.pdn_connection_charging_id
+        assert voice_record.charging_id != default_record.charging_id
+    assert [record.charging_id for record in sgw] == [record.charging_id for record in pgw]
+    assert [volumes([record]) for record in sgw] == [volumes([record]) for record in pgw]
+    assert [[service.rating_group for service in record.list_of_service_data] for record in pgw] == [[70], [10]]
+
+
+async def test_an_attach_that_takes_the_former_ones_place_ends_its_records(network: Any, tmp_path: Path) -> None:
+    async with network(charged(tmp_path), file="roaming.yaml") as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        await lab.exchange_udp(phone, lab.server, 7, b"x" * 72)
+        phone.ue.lose_power()
+        await asyncio.sleep(1)
+        phone.ue.camp_on(world.node("enb-visited").cells[0])
+        await lab.attach(phone)
+        await lab.detach(phone)
+        await lab.settlement(SETTLEMENT)
+    for operator in ("visited", "home"):
+        first, second = records(tmp_path / operator)
+        assert first.charging_id != second.charging_id
+        assert (volumes([first]), volumes([second])) == ((100, 100), (0, 0))
+        assert first.is_last
+        assert second.is_last
