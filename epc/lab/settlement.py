@@ -49,6 +49,8 @@ async def settle_in_lab(network: Network, topology: Topology, config: Settlement
 
     files: dict[str, bytes] = {}
     visited_records = _records(nodes_of(agreement.visited), Sgw, files)
+    if any(isinstance(node, Pgw) and node.charging is not None for node in nodes_of(agreement.visited)):
+        visited_records += _records(nodes_of(agreement.visited), Pgw, files)        # of local breakout
     home_records = _records(nodes_of(agreement.home), Pgw, files)
     imsis = {source.record.served_imsi for source in (*visited_records, *home_records) if source.record.served_imsi}
     ocs: list[LedgerUse] | None = None

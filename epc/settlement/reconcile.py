@@ -42,8 +42,9 @@ class BearerBooks:
 
     imsi: str
     charging_id: int
-    visited: list[SourceRecord] = field(default_factory=list)
-    home: list[SourceRecord] = field(default_factory=list)
+    visited: list[SourceRecord] = field(default_factory=list)          # S-GW-CDRs
+    home: list[SourceRecord] = field(default_factory=list)             # P-GW-CDRs; of a local breakout the visited operator's
+    is_local_breakout: bool = False
 
     @property
     def visited_octets(self) -> Octets:
@@ -64,11 +65,16 @@ def total_of(sources: Iterable[SourceRecord]) -> Octets:
 def collect(
     visited_records: Iterable[SourceRecord], home_records: Iterable[SourceRecord], visited: Operator, home: Operator
 ) -> tuple[dict[tuple[str, int], BearerBooks], list[Difference]]:
-    """The records that concern this pair of operators, by IMSI and charging identity, and those that stand there twice."""
+    """The records that concern this pair of operators, by IMSI and charging identity, and those that stand there twice.
+
+    With local breakout the P-GW is the visited operator's: its P-GW-CDRs are checked with, if they are there.
+    """
     books: dict[tuple[str, int], BearerBooks] = {}
     doubled: list[Difference] = []
     seen: dict[tuple[Any, ...], SourceRecord] = {}
-    for side, kind, sources in (("visited", SgwRecord, visited_records), ("home", PgwRecord, home_records)):
+    visited_records = list(visited_records)
+    breakouts = [each for each in visited_records if isinstance(each.record, PgwRecord)]
+    for side, kind, sources in (("visited", SgwRecord, visited_records), ("breakout", PgwRecord, breakouts), ("home", PgwRecord, home_records)):
         for source in sources:
             record = source.record
             imsi = record.served_imsi or ""
@@ -82,7 +88,7 @@ def collect(
                 keys.append((side, record.node_id, record.local_sequence_number))
             former = next((seen[key] for key in keys if key in seen), None)
             if former is not None:
-                who = visited.name if side == "visited" else home.name
+                who = home.name if side == "home" else visited.name
                 doubled.append(Difference(
                     kind="doubled_record", between=(who, who), imsi=imsi, charging_id=record.charging_id, record=source.name, direction=BOTH,
                     octets=source.octets.total, explanation=f"{source.file} has it in place {source.position}, "
@@ -91,6 +97,7 @@ def collect(
             seen.update(dict.fromkeys(keys, source))
             entry = books.setdefault((imsi, record.charging_id), BearerBooks(imsi=imsi, charging_id=record.charging_id))
             (entry.visited if side == "visited" else entry.home).append(source)
+            entry.is_local_breakout |= record.pgw_plmn_identifier in visited.plmns
     for entry in books.values():
         for records in (entry.visited, entry.home):
             records.sort(key=lambda each: (each.record.record_opening_time, each.record.node_id or "", each.record.record_sequence_number or 0))
@@ -162,6 +169,8 @@ def volumes(
     between = (visited.name, home.name)
     for entry in books:
         key = entry.imsi, entry.charging_id
+        if entry.is_local_breakout and not entry.home:
+            continue                    # nobody else has counted it
         if not entry.visited or not entry.home:
             octets = entry.visited_octets.total - entry.home_octets.total
             side, other = ("S-GW", "P-GW") if entry.visited else ("P-GW", "S-GW")
@@ -248,7 +257,7 @@ def ledger(books: Iterable[BearerBooks], uses: Sequence[LedgerUse], visited: Ope
     """
     charged: dict[tuple[str, int], int] = defaultdict(int)
     for entry in books:
-        for source in entry.home:
+        for source in () if entry.is_local_breakout else entry.home:
             record = source.record
             for service in record.list_of_service_data if isinstance(record, PgwRecord) else ():
                 charged[entry.imsi, service.rating_group] += service.uplink_octets + service.downlink_octets

@@ -128,7 +128,8 @@ def settle(
     file = tap.read(octets)
 
     # the home operator: what should it be?
-    expected, _ = total(_rate(agreement, [entry.home for entry in entries])[0])
+    expected, _ = total(_rate(agreement, [
+        entry.visited if entry.is_local_breakout and not entry.home else entry.home for entry in entries])[0])
     invoiced, _ = total(rated)
     prices = _prices(rated)
     for who, sources, records in (

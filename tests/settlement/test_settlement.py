@@ -318,3 +318,16 @@ def test_records_that_nobody_can_tell_whose_they_were() -> None:
     found = settled([visited.records[0], visited.records[2]], home.records).differences
     assert [(each.kind, each.record) for each in found if each.kind != "charge"] == [
         ("missing_record", "sgw1 #2"), ("one_side_only", "pgw1 #2")]
+
+
+def test_local_breakout_is_billed_and_checked_with_the_visited_operators_gateway() -> None:
+    visited, breakout, home = sgw(), pgw(), pgw()
+    visited.session([(100, 200)], pgw_plmn_identifier="21407")
+    settlement = settled(visited.records, home.records, ocs=[ledger(5)])
+    assert [each.kind for each in settlement.differences] == ["ocs"], "home has no record of it and no right to"
+    _kind, batch = tap3.decode(settlement.tap_octets)
+    information = batch["callEventDetails"][0][1]["gprsServiceUsed"]["chargeInformationList"][0]
+    assert information["callTypeGroup"]["callTypeLevel1"] == 11
+    breakout.session([(100, 150)], pgw_plmn_identifier="21407")
+    differences = settled([*visited.records, *breakout.records], home.records).differences
+    assert [(each.kind, each.octets) for each in differences if each.kind != "charge"] == [("volume", 50)]
