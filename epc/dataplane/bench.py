@@ -30,7 +30,7 @@ from epc.dataplane.forwarder import GtpuPort
 from epc.dataplane.hosts import NamespaceHosts
 from epc.dataplane.ip_packet import IcmpEcho
 from epc.dataplane.rules import GTPU_PORT, ApplyAction, Far, FTeid, Interface, Pdr, Session, UeIpAddress
-from epc.dataplane.socket_backend import SocketForwarder
+from epc.dataplane.socket_backend import TEIDS_APART, SocketForwarder
 from epc.transport.sockets import SocketTransport
 from epc.wire import gtpu
 
@@ -157,6 +157,8 @@ class _Generator:
             if not self._selector.select(_STALL_S):
                 lost += sent - settled
                 settled = sent
+                if lost == sent >= 4 * window:
+                    raise RuntimeError("no packet comes back")
             try:
                 while settled < sent:
                     receive(2048)
@@ -268,7 +270,7 @@ async def _open_pgw(transport: SocketTransport, stack: AsyncExitStack, setup: _S
         forwarder.connect(APN, _Reflector())
     for number in range(setup.sessions):
         ue = UeIpAddress(ipv4=_ue_address(number))
-        to_sgw = FTeid(teid=_FIRST_TEID + number, address=setup.sgw_core)
+        to_sgw = FTeid(teid=_FIRST_TEID + TEIDS_APART + number, address=setup.sgw_core)
         forwarder.install(Session(
             id=number,
             pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=forwarder.allocate_f_teid(Interface.ACCESS), ue_ip_address=ue, far_id=1),

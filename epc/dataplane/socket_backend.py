@@ -70,6 +70,7 @@ from epc.wire.errors import WireError
 
 log = logging.getLogger(__name__)
 
+TEIDS_APART = 0x5A5A5A5A        # where the second side's begin, from the first one's
 _Identified = TypeVar("_Identified", Pdr, Far, Qer, Urr)
 _read_header = struct.Struct(">HHI").unpack_from        # flags and type, length, TEID
 _UNDERSTOOD = (
@@ -268,7 +269,7 @@ class SocketForwarder:
         port = Port(self, interface, side.address)
         first = self._first_teid if self._first_teid is not None else secrets.randbelow(0xFFFFFFFF) + 1
         # Each side counts for itself: far apart, so that a reader of a capture cannot take one side's tunnel for the other's.
-        port.next_teid = (first - 1 + len(self._ports) * 0x5A5A5A5A) % 0xFFFFFFFF + 1
+        port.next_teid = (first - 1 + len(self._ports) * TEIDS_APART) % 0xFFFFFFFF + 1
         port.datagrams = await transport.open_udp(Address(side.address, GTPU_PORT), port.receive, interface=side.interface)
         self._ports[interface] = port
 
