@@ -40,8 +40,8 @@ def held_tunnels(nodes: Iterable[Node[Any]]) -> list[Held]:
 def check_tunnels(held: list[Held], kinds: set[str]) -> list[str]:
     """Violations among the tunnel ids that nodes of ``kinds`` hold; empty when all is well.
 
-    Every learned id must exist, with the same IMSI where both know it, at the node that allocated it; every allocated id must be known to
-    the node that uses it; a node never gives the same id twice.
+    Every learned id must exist, for the same bearer, and with the same IMSI where both know it, at the node that allocated it; every allocated
+    id must be known to the node that uses it; a node never gives the same id twice.
     """
     problems: list[str] = []
     own: dict[tuple[str, str, int], Held] = {}
@@ -66,6 +66,8 @@ def check_tunnels(held: list[Held], kinds: set[str]) -> list[str]:
                 problems.append(f"{each.node} still uses {each}, which no {allocators[name]} holds")
         elif each.end.imsi and owner.end.imsi and each.end.imsi != owner.end.imsi:
             problems.append(f"{each.node} uses {each}, which {owner.node} gave to IMSI {owner.end.imsi}")
+        elif each.end.ebi != owner.end.ebi:
+            problems.append(f"{each.node} uses {each} for bearer {each.end.ebi}, and {owner.node} gave it to bearer {owner.end.ebi}")
     connected = {each.end.imsi for each in held if each.end.name == "s1u_enb_teid" and each.end.imsi}
     for (name, address, teid), each in own.items():
         for kind in _LEARNED_BY[name]:

@@ -54,23 +54,25 @@ class RunReport:
 
 
 def tunnel_rows(imsi: str, nodes: Iterable[Node[Any]], observer: LadderObserver) -> list[TunnelRow]:
-    """The eight ids of one phone's default bearer, as the nodes hold them now and as the wire showed them."""
-    held: dict[str, TunnelEnd] = {}
+    """The eight ids of one phone's default bearer, and the user tunnels of its dedicated ones, as nodes hold them now and the wire showed them."""
+    held: dict[tuple[str, int], TunnelEnd] = {}
     allocators: dict[str, str] = {}
     for node in nodes:
         for end in node.tunnels():
-            if end.imsi == imsi and (end.name not in held or end.own):
-                held[end.name] = end
+            if end.imsi == imsi and ((end.name, end.ebi) not in held or end.own):
+                held[end.name, end.ebi] = end
             if end.own:
                 allocators[f"{end.name} {end.teid} {end.address}"] = node.config.name
     rows = []
-    for tunnel in TUNNELS:
-        found = held.get(tunnel.name)
-        if found is None:
-            continue
+    default = min((ebi for _, ebi in held if ebi), default=0)
+    wanted = [(tunnel, ebi) for tunnel in TUNNELS for ebi in (0, default) if (tunnel.name, ebi) in held]
+    wanted += [(tunnel, ebi) for ebi in sorted({ebi for _, ebi in held} - {0, default}) for tunnel in TUNNELS if (tunnel.name, ebi) in held]
+    for tunnel, ebi in wanted:
+        found = held[tunnel.name, ebi]
         allocator = allocators.get(f"{found.name} {found.teid} {found.address}", "")
+        of_bearer = f" of bearer {ebi}" if ebi not in (0, default) else ""
         rows.append(TunnelRow(
-            label=tunnel.label, name=tunnel.name, meaning=tunnel.meaning, allocated_by=allocator or tunnel.allocated_by,
+            label=tunnel.label + of_bearer, name=tunnel.name, meaning=tunnel.meaning, allocated_by=allocator or tunnel.allocated_by,
             operator=observer.lifelines.operator_of(allocator), teid=found.teid,
             address=found.address, seen_in=observer.tunnels.get((found.name, found.teid, found.address), "(not seen on the wire)")))
     return rows

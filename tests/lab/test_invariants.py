@@ -47,6 +47,30 @@ def test_an_id_that_belongs_to_somebody_else() -> None:
     assert any("gave to IMSI 001010000000001" in problem for problem in check_tunnels(held, KINDS))
 
 
+def dedicated() -> list[Held]:
+    """Bearer 6 of the same phone: user tunnels of its own."""
+    return [Held(each.node, each.kind, replace(each.end, teid=each.end.teid + 100, ebi=6)) for each in healthy()
+            if each.end.label in ("t3", "t5", "t7", "t8")]
+
+
+def test_a_dedicated_bearer_is_one_more_set_of_user_tunnels() -> None:
+    assert check_tunnels(healthy() + dedicated(), KINDS) == []
+
+
+@pytest.mark.parametrize("label", ["t3", "t5", "t7", "t8"])
+def test_a_dedicated_bearer_that_a_node_has_forgotten(label: str) -> None:
+    held = healthy() + [each for each in dedicated() if each.end.label != label or each.end.own]
+    assert any("orphan" in problem and label in problem for problem in check_tunnels(held, KINDS))
+    held = healthy() + [each for each in dedicated() if each.end.label != label or not each.end.own]
+    assert any("still uses" in problem and label in problem for problem in check_tunnels(held, KINDS))
+
+
+def test_a_tunnel_that_serves_another_bearer_at_the_other_end() -> None:
+    held = healthy() + [Held(each.node, each.kind, replace(each.end, ebi=7)) if each.kind == "sgw" and each.end.label == "t5" else each
+                        for each in dedicated()]
+    assert any("for bearer 7" in problem for problem in check_tunnels(held, KINDS))
+
+
 def test_an_id_given_twice() -> None:
     held = healthy()
     held.append(Held("sgw1", "sgw", TunnelEnd(name="s1u_sgw_teid", teid=7, address=ADDRESS["sgw"], own=True, imsi="001010000000002")))

@@ -143,8 +143,11 @@ async def test_what_does_not_belong_on_a_bearer_is_dropped_by_the_pgw(network) -
         await world.at_rest()
 
 
-async def test_by_a_push_and_taken_away(network) -> None:
-    async with network(policy()) as world:
+@pytest.mark.parametrize("file", ["attach.yaml", "sx-split.yaml"])
+async def test_by_a_push_and_taken_away(network, file: str) -> None:
+    """Also where the gateways leave their packets to user-plane nodes behind PFCP."""
+    in_process = {"pgwu1.sgi_hosts": "in_process"} if file == "sx-split.yaml" else {}
+    async with network({**policy(), **in_process}, file=file) as world:
         lab, phone = world.lab, world.lab.phone(IMSI)
         await lab.attach(phone)
         assert bearers(world) == everywhere(5)
@@ -160,6 +163,9 @@ async def test_by_a_push_and_taken_away(network) -> None:
         await push(world, "voice")
         await quiet(world)
         assert bearers(world) == everywhere(5, 6, 7)
+        seen = watch_tunnels(world)
+        await echo(world)
+        assert packets_of(world, seen, 6) == every_tunnel(1)
         await lab.detach(phone)
         await world.at_rest()
 

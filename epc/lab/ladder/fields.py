@@ -12,7 +12,7 @@ Tree: TypeAlias = "str | list[tuple[str, Tree]]"
 _WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
-_ACRONYMS = {word.title(): word for word in ("ESM", "EMM", "EPS", "PDN", "NAS", "GUTI", "UE", "CS", "PGW", "IP")}
+_ACRONYMS = {word.title(): word for word in ("ESM", "EMM", "EPS", "PDN", "NAS", "GUTI", "UE", "CS", "PGW", "IP")} | {"ERAB": "E-RAB"}
 
 
 def spaced(name: str) -> str:

@@ -71,6 +71,7 @@ class LadderObserver:
         self.tunnels: dict[tuple[str, int, str], str] = {}      # (name, teid, address): the message that showed it first
         self._imsi_of_teid: dict[tuple[str, int], str] = {}
         self._user_names: dict[tuple[str, int], str] = {}       # (address, TEID) of a user tunnel: its name
+        self._bearers: dict[tuple[str, int], int] = {}                  # EBI of dedicated bearers, by address and TEID
         self._imsi_of_ue: dict[tuple[str, int], str] = {}       # (eNodeB's address, eNB UE S1AP ID)
         self.last_imsi = ""                 # whom the latest packet was about
         self.readable: list[bytes] = []     # plain NAS messages of the latest packet, where it was ciphered
@@ -159,6 +160,10 @@ class LadderObserver:
         if imsi:
             for each in sightings:
                 self._imsi_of_teid[each.address, each.teid] = imsi
+        if isinstance(message, gtpv2.CreateBearerResponse):
+            for context in message.bearer_contexts:
+                for end in _gtp_tunnels(context):
+                    self._bearers[end.address, end.teid] = int(context.ebi)
         detail = f"to {self._label(packet.destination.host, decoded.teid)}" if decoded.teid else ""
         cause = getattr(message, "cause", None)
         if cause is not None:
@@ -263,7 +268,8 @@ class LadderObserver:
         name = self._user_names.get((host, teid))
         if name is None:
             return f"TEID 0x{teid:08x}"
-        return "t" + str(list(_ORDER).index(name) + 1)
+        bearer = self._bearers.get((host, teid))
+        return "t" + str(list(_ORDER).index(name) + 1) + (f" of bearer {bearer}" if bearer else "")
 
     def _add(
         self, packet: TappedPacket, *, name: str, classes: tuple[str, ...], rung: Rung, trees: list[tuple[str, Any]], detail: str = "",
