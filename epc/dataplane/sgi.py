@@ -77,15 +77,17 @@ class Sgi:
     @classmethod
     async def open(
         cls, hosts: Hosts, forwarder: Forwarder, apn: str, ue_pools: Sequence[IPv4Network], *, server: IPv4Interface = SERVER, name: str = "sgi",
-        services: Services | None = None,
+        services: Services | None = None, mtu_octets: int | None = None,
     ) -> Sgi:
         """A server at the end of the PGW's SGi link, which is connected as network instance ``apn``; raises ``OSError``.
+
+        Packets for phones that are longer than ``mtu_octets`` are fragmented or refused by ICMP; where it is absent, all pass.
 
         The server has every address of its network that ``services`` gives a name to.
         """
         host = await hosts.open(name, server, routes=ue_pools)
         sgi = cls(apn, forwarder, host, await serve_udp_echo(host, UDP_ECHO_PORT))
-        forwarder.connect(apn, host.link)
+        forwarder.connect(apn, host.link, mtu_octets=mtu_octets)
         try:
             await sgi._serve(services or Services())
         except BaseException:

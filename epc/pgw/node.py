@@ -142,7 +142,7 @@ class Pgw(Node[PgwConfig]):
         for name, apn, server in with_server:
             self._sgi.append(
                 await Sgi.open(self._hosts, forwarder, name, (apn.ipv4_pool,), server=server, name=f"{self.config.name}-{name}",
-                               services=apn.services.services() if apn.services else None))
+                               services=apn.services.services() if apn.services else None, mtu_octets=apn.mtu_octets))
 
     async def _connect_gx(self) -> None:
         config = self.config.gx

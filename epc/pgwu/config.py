@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Interface, IPv4Network
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
@@ -18,6 +19,8 @@ class NetworkConfig(Section):
     """One data network, which rules name as their network instance: the APN."""
 
     ipv4_pool: IPv4Network = Field(description="the addresses of the phones, as the PGW-C gives them: SGi routes them here")
+    mtu_octets: Annotated[int, Field(ge=576, le=65535)] = Field(
+        default=1400, description="longer packets for phones are fragmented, or refused by ICMP")
     server: IPv4Interface | None = Field(
         default=None, description="a server on SGi that answers ping and echoes UDP datagrams at port 7; must be outside the pool")
     services: ServicesConfig | None = Field(default=None, description="what that server offers besides: names, web sites")

@@ -46,7 +46,7 @@ class Pgwu(UserPlaneNode[PgwuConfig]):
                 if network.server is not None:
                     self._sgi.append(
                         await Sgi.open(self._hosts, forwarder, name, (network.ipv4_pool,), server=network.server, name=f"{config.name}-{name}",
-                                       services=network.services.services() if network.services else None))
+                                       services=network.services.services() if network.services else None, mtu_octets=network.mtu_octets))
         return forwarder
 
     def sx_address(self) -> PfcpInterface:
