@@ -214,7 +214,7 @@ async def test_both_get_paid(network: Any, tmp_path: Path) -> None:
         write_report(lab.report, lab.observer, tmp_path / "out")
     assert settlement.visited_octets == settlement.home_octets == (10_000, 10_000)
     assert settlement.phones[IMSI] == (10_000, 10_000)
-    assert str(settlement.charge) == "0.0100", "20 kB at 0.30 a megabyte are 0.006: the session's minimum holds"
+    assert str(settlement.charge) == "0.0100", "20 kB at 0.06 a megabyte are 0.0012: the session's minimum holds"
     assert [call.partial_type for call in settlement.tap.calls] == ["F", "I", "I", "I", "I", "L"]
     assert sum(call.octets.total for call in settlement.tap.calls) == 20_000
     papers = tmp_path / "out" / "settlement"
