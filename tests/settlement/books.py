@@ -21,6 +21,7 @@ from epc.wire.cdr import (
     TrafficVolume,
 )
 
+VOLUMES_OF_A_SESSION = [(1000, 4000), (500, 4500), (300, 200)]
 IMSI, OTHER = "001010000000001", "001010000000002"
 START = datetime.datetime(2026, 11, 26, 13, 0, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
 CREATED = datetime.datetime(2026, 11, 27, 3, 0, 0, tzinfo=datetime.UTC)
