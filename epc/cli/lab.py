@@ -44,7 +44,9 @@ def run_up(options: argparse.Namespace) -> int:
         return 1
     if options.detach:
         return _detach(options)
-    from epc.lab.processes import Processes, topology_launches
+    from epc.cli.main import main
+    from epc.lab.forked import ForkedProcesses
+    from epc.lab.processes import topology_launches
     from epc.lab.topology import load_topology
     from epc.node.config_file import read_yaml
 
@@ -59,7 +61,8 @@ def run_up(options: argparse.Namespace) -> int:
             print(f"{name}: not an epclab node, left to a container engine")
         return asyncio.run(_watch(Containers(compose, options.dir), options.patience))
     topology = load_topology(options.file)
-    return asyncio.run(_watch(Processes(topology.name, topology_launches(topology, options.dir), options.dir), options.patience))
+    launches = topology_launches(topology, options.dir)
+    return asyncio.run(_watch(ForkedProcesses(topology.name, launches, options.dir, main), options.patience))
 
 
 async def _watch(processes: Processes, patience_s: float) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import aiohttp
 import orjson
@@ -39,6 +39,26 @@ class Launch:
     argv: tuple[str, ...]
     admin: Address
 
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows ``epclab``."""
+        return self.argv[len(EPCLAB):]
+
+
+class Child(Protocol):
+    """A process, as :class:`asyncio.subprocess.Process` is one."""
+
+    pid: int
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+    def send_signal(self, signum: int, /) -> None: ...
+
+    def kill(self) -> None: ...
+
 
 def topology_launches(topology: Topology, directory: Path) -> list[Launch]:
     """``epclab KIND --config FILE`` for every node; the files are written to ``directory``."""
@@ -60,7 +80,7 @@ class Processes:
         self.directory = directory
         self.running: dict[str, NodeProcess] = {}
         self._launches = launches
-        self._children: dict[str, asyncio.subprocess.Process] = {}
+        self._children: dict[str, Child] = {}
 
     async def start(self, *, patience_s: float = 30.0) -> None:
         """Start all, then wait until each one's /readyz says yes. Raises :class:`StartFailed` and stops what had started."""
@@ -85,7 +105,7 @@ class Processes:
     def _namespace_of(self) -> int:
         return 0
 
-    async def _spawn(self, launch: Launch, out: BinaryIO) -> asyncio.subprocess.Process:
+    async def _spawn(self, launch: Launch, out: BinaryIO) -> Child:
         return await asyncio.create_subprocess_exec(
             *ENDS_WITH_PARENT, *launch.argv, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
 
