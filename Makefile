@@ -31,7 +31,7 @@ setup-dev:
 	@.ci/setup dev
 
 schema: setup-dev
-	@for kind in mme hss sgw pgw sgwu pgwu pcrf ocs dra dns enb; do .venv/bin/epclab config schema $$kind > docs/schema/$$kind.json; done
+	@for kind in mme hss sgw pgw sgwu pgwu pcrf ocs dra dns af enb; do .venv/bin/epclab config schema $$kind > docs/schema/$$kind.json; done
 
 clean:
 	rm -rf .venv build out *.egg-info .mypy_cache .ruff_cache .pytest_cache
