@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from epc.mme.bearer_request import COLLISIONS, answering, cause_of, dropped, is_reachable, session_of
+from epc.mme.change_notification import take_action
 from epc.mme.erab_release import erab_release
 from epc.mme.erab_setup import erab_setup
 from epc.mme.esm_exchange import answers
@@ -43,6 +44,7 @@ async def create_bearer(mme: Mme, ue: UeContext, request: RequestReceived, paged
         pdn = session.pdns.get(message.linked_ebi)
         if pdn is None:
             raise Reject(CauseValue.CONTEXT_NOT_FOUND, f"no PDN connection with default bearer {message.linked_ebi}")
+        take_action(pdn, message.change_reporting_action)
         if not await is_reachable(mme, ue, create_bearer, request, paged):
             return
 

@@ -7,6 +7,7 @@ from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, TypeVar
 
+from epc.mme.change_notification import is_to_be_told, take_action
 from epc.mme.create_bearer import create_bearer
 from epc.mme.delete_bearer import delete_bearer
 from epc.mme.downlink_data_notification import downlink_data_notification
@@ -206,7 +207,8 @@ class S11:
             raise Reject(EmmCause.ESM_FAILURE, "Create Session Response lacks what a bearer needs", inner=EsmCause.NETWORK_FAILURE)
         bearer = Bearer(wanted.ebi, created.bearer_qos or wanted.qos, s1u.teid, _address_of(s1u))
         pgw = pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
-        pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer})
+        pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer},
+                            answer.change_reporting_action, location.uli)
         session.pdns[wanted.ebi] = pdn
         return PdnGranted(
             pdn=pdn, esm_cause=_narrowed(wanted.pdn_type, address, cause),
@@ -215,14 +217,18 @@ class S11:
     async def modify_bearer(self, session: SgwSession) -> None:
         """Tell the SGW the eNodeB's ends of all bearers that have one; raises :class:`Reject`.
 
-        Without the phone's location, which the SGW would have to pass on: it is for a PGW that asked to hear of changes (TS 29.274 table 7.2.7-1),
-        and on an attach the PGW knows it already (TS 23.401 clause 5.3.2.1 steps 23 and 23a).
+        The phone's location, which the SGW has to pass on, is only for a PGW that asked to hear of changes (TS 29.274 table 7.2.7-1); on an
+        attach it knows it already (TS 23.401 clause 5.3.2.1 steps 23 and 23a).
         """
+        owner = self._owner.get(session.s11_mme_teid)
+        location = None if owner is None or owner.location is None else owner.location.uli
         for pdn in session.pdns.values():
             bearers = [bearer for bearer in pdn.bearers.values() if bearer.s1u_enb_teid is not None and bearer.s1u_enb_address is not None]
             if not bearers:
                 continue
+            told = location if location is not None and is_to_be_told(pdn, location) else None
             answer = await self._ask_for_phone(session, ModifyBearerRequest(
+                uli=told, rat_type=None if told is None else RatType.EUTRAN,
                 bearer_contexts_to_be_modified=tuple([
                     BearerContextToBeModified(
                         ebi=bearer.ebi, s1u_enb_fteid=self.fteid(InterfaceType.S1_U_ENODEB_GTP_U, bearer.s1u_enb_teid or 0, bearer.s1u_enb_address))
@@ -230,6 +236,8 @@ class S11:
             ), ModifyBearerResponse)
             if not answer.cause.is_accepted:
                 raise Reject(EmmCause.NETWORK_FAILURE, f"Modify Bearer: {answer.cause.value}", inner=EsmCause.NETWORK_FAILURE)
+            pdn.reported_uli = told or pdn.reported_uli
+            take_action(pdn, answer.change_reporting_action)
 
     async def release_access_bearers(self, session: SgwSession) -> None:
         """The phone is idle: the SGW forgets the eNodeB's ends. Raises :class:`TimerExpired`."""

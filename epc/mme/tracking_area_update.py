@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from epc.mme.authentication import authenticate
+from epc.mme.change_notification import report_location
 from epc.mme.delete_bearer import bearers_lost
 from epc.mme.detach import implicit_detach
 from epc.mme.initial_context_setup import initial_context_setup
@@ -64,6 +65,7 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
             if request.eps_update_type.active:
                 await initial_context_setup(mme, ue)
                 await mme.s11.modify_bearer(session)
+                bearers_lost(mme, ue, [bearer.ebi for bearer in session.bearers() if bearer.s1u_enb_teid is None])
             elif any(bearer.s1u_enb_teid is not None for bearer in session.bearers()):
                 await mme.s11.release_access_bearers(session)
 
@@ -76,6 +78,7 @@ async def tracking_area_update(mme: Mme, ue: UeContext, request: nas.TrackingAre
             emm_cause=EmmCause.CS_DOMAIN_NOT_AVAILABLE if combined else None,
             t3402=mme.t3402,
             eps_network_feature_support=mme.eps_network_feature_support))
+        report_location(mme, ue)
         if not connection.has_radio_context:
             release(mme, connection, NORMAL_RELEASE)
     except (TimerExpired, ConnectionError):

@@ -70,6 +70,8 @@ class PdnConnection:
     address: nas.PdnAddress
     ambr: gtpv2.Ambr
     bearers: dict[int, Bearer] = field(default_factory=dict)
+    change_reporting_action: gtpv2.ChangeReportingAction | int | None = None        # what of the phone's place the PGW wants to hear
+    reported_uli: gtpv2.Uli | None = None                                           # what it has heard last
 
     @property
     def dedicated(self) -> list[Bearer]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from epc.mme.bearer_request import COLLISIONS, answering, cause_of, dropped, is_reachable, session_of
+from epc.mme.change_notification import take_action
 from epc.mme.create_bearer import eps_qos
 from epc.mme.erab_modify import erab_modify
 from epc.mme.esm_exchange import answers
@@ -42,6 +43,7 @@ async def update_bearer(mme: Mme, ue: UeContext, request: RequestReceived, paged
         pdn = None if not known else session.pdn_of(next(iter(known)))
         if pdn is None:
             raise Reject(CauseValue.CONTEXT_NOT_FOUND, "no such bearer")
+        take_action(pdn, message.change_reporting_action)
         if not await is_reachable(mme, ue, update_bearer, request, paged):
             return
 

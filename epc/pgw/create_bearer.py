@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from epc.dataplane.rules import FTeid
 from epc.peer.gtpc import RequestReceived
 from epc.pgw.context import Bearer, PccRule, PdnSession, SentFilter
+from epc.pgw.policy_events import change_reporting
 from epc.procedure import Reject, step
 from epc.wire.gtpv2 import (
     BearerContextCreateAnswered,
@@ -46,7 +47,8 @@ async def create_bearer(
 
         #  3 SGW, MME, eNodeB and UE
         step(3, "sgw")
-        request = CreateBearerRequest(pti=pti, linked_ebi=session.ebi, bearer_contexts=(context,))
+        request = CreateBearerRequest(
+            pti=pti, linked_ebi=session.ebi, bearer_contexts=(context,), change_reporting_action=change_reporting(session))
         answer = await pgw.ask_phone(session, request, CreateBearerResponse, command)
         made = _made(bearer, answer)
 

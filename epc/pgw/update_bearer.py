@@ -9,6 +9,7 @@ from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.context import Bearer, PdnSession, SentFilter
 from epc.pgw.policy import Policy
+from epc.pgw.policy_events import change_reporting
 from epc.procedure import Reject, procedure, step
 from epc.wire.diameter.gx import EventTrigger
 from epc.wire.gtpv2 import (
@@ -54,7 +55,8 @@ async def update_default_bearer(pgw: Pgw, session: PdnSession, policy: Policy, c
     """TS 23.401 clause 5.4.2.1. The forwarder follows when the UE has it; raises :class:`Reject` with the others' cause."""
     qos = None if policy.qos == session.policy.qos else policy.qos
     request = UpdateBearerRequest(
-        bearer_contexts=(BearerContextUpdateRequested(ebi=session.ebi, bearer_qos=qos),), ambr=policy.ambr or _UNLIMITED)
+        bearer_contexts=(BearerContextUpdateRequested(ebi=session.ebi, bearer_qos=qos),), ambr=policy.ambr or _UNLIMITED,
+        change_reporting_action=change_reporting(session))
     step(5, "sgw")
     try:
         answer = await pgw.ask_phone(session, request, UpdateBearerResponse, command)
@@ -88,7 +90,7 @@ async def update_bearer(
     elif old:
         tft = TrafficFlowTemplate(operation=TftOperation.DELETE_PACKET_FILTERS, deleted=tuple(old))
     request = UpdateBearerRequest(
-        pti=pti, ambr=session.policy.ambr or _UNLIMITED,
+        pti=pti, ambr=session.policy.ambr or _UNLIMITED, change_reporting_action=change_reporting(session),
         bearer_contexts=(BearerContextUpdateRequested(
             ebi=bearer.ebi, tft=None if tft is None else encode_traffic_flow_template(tft), bearer_qos=None if qos == bearer.qos else qos),))
     step(3, "sgw")

@@ -16,6 +16,7 @@ from epc.wire.gtpv2 import (
     BearerContextModified,
     Cause,
     CauseValue,
+    ChangeReportingAction,
     Fteid,
     InterfaceType,
     ModifyBearerRequest,
@@ -39,10 +40,11 @@ async def modify_bearer(sgw: Sgw, ue: UeContext, received: RequestReceived) -> N
             sgw.move_ue(ue, Address(request.sender_fteid.host, GTPC_PORT), request.sender_fteid.teid)
 
         # 10 what the PGW must know too
+        action: ChangeReportingAction | int | None = None
         if _concerns_the_pgw(request):
             step(10, "pgw")
             for connection in _connections(ue, request):
-                await _tell_pgw(sgw, connection, request)
+                action = await _tell_pgw(sgw, connection, request) or action
 
         if sgw.charging is not None:
             for connection in _connections(ue, request):
@@ -70,7 +72,8 @@ async def modify_bearer(sgw: Sgw, ue: UeContext, received: RequestReceived) -> N
         sgw.s11.respond(
             received,
             ModifyBearerResponse(
-                cause=cause, bearer_contexts_modified=tuple(results), recovery=None if request.recovery is None else sgw.s11.restart_counter
+                cause=cause, bearer_contexts_modified=tuple(results), change_reporting_action=action,
+                recovery=None if request.recovery is None else sgw.s11.restart_counter
             ),
             ue.s11_mme_teid,
         )
@@ -87,7 +90,8 @@ def _connections(ue: UeContext, request: ModifyBearerRequest) -> list[PdnConnect
     return list(dict.fromkeys(named)) if request.bearer_contexts_to_be_modified else list(ue.connections.values())
 
 
-async def _tell_pgw(sgw: Sgw, connection: PdnConnection, request: ModifyBearerRequest) -> None:
+async def _tell_pgw(sgw: Sgw, connection: PdnConnection, request: ModifyBearerRequest) -> ChangeReportingAction | int | None:
+    """What the PGW wants to hear from now on."""
     onward = replace(
         request, sender_fteid=Fteid.at(InterfaceType.S5_S8_SGW_GTP_C, connection.s5c_sgw_teid, sgw.config.s5c.host),
         bearer_contexts_to_be_modified=(), bearer_contexts_to_be_removed=(), recovery=None, mme_fq_csid=None, unknown=(),
@@ -100,3 +104,4 @@ async def _tell_pgw(sgw: Sgw, connection: PdnConnection, request: ModifyBearerRe
         sgw.remove(connection)
     if not answer.cause.is_accepted:
         raise GtpReject(replace(answer.cause, cs=True), f"the PGW refuses: {answer.cause.value!r}")
+    return answer.change_reporting_action

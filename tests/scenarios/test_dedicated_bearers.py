@@ -472,3 +472,42 @@ async def test_sgw_restarts(network) -> None:
         assert bearers(world) == everywhere(5, 6), "attached anew, with all bearers"
         await lab.detach(phone)
         await world.at_rest()
+
+
+async def test_pcrf_hears_where_the_phone_is(network) -> None:
+    """With the service request in the Modify Bearer Request, after a tracking area update by a Change Notification; only when it has changed."""
+    changes = {**policy(event_triggers=["USER_LOCATION_CHANGE"]), "enb1.cells": [{"cell_id": 1, "tac": 1}, {"cell_id": 2, "tac": 2}],
+               "mme1.tais": [{"plmn": "00101", "tacs": [1, 2]}]}
+    async with network(changes) as world:
+        lab, phone, enb = world.lab, world.lab.phone(IMSI), world.node("enb1")
+        await lab.attach(phone)
+        await quiet(world)
+        assert world.sent("Gx").count("Credit Control Request (CCR)") == 1
+        [here] = [cell for cell in enb.cells if cell.information.tac == phone.ue.tai.tac]
+        [there] = [cell for cell in enb.cells if cell is not here]
+
+        async def idle_in(cell) -> None:
+            enb.request_release(enb.ues.on_radio(phone.ue.radio), USER_INACTIVITY)
+            await quiet(world)
+            phone.ue.camp_on(cell)
+
+        await idle_in(there)
+        await lab.ping(phone, lab.server, count=1)
+        await quiet(world)
+        assert world.sent("Gx").count("Credit Control Request (CCR)") == 2, "the service request told it"
+        assert world.sent("S5/S8").count("Modify Bearer Request") == 1
+        [session] = world.node("pgw1").sessions.values()
+        assert session.whereabouts.uli.tai.tac == there.information.tac
+        await idle_in(there)
+        await lab.ping(phone, lab.server, count=1)
+        await quiet(world)
+        assert world.sent("S5/S8").count("Modify Bearer Request") == 1, "nothing new"
+        await idle_in(here)
+        assert (await phone.ue.update_tracking_area(periodic=True)).success
+        await quiet(world)
+        assert "Change Notification Request" in world.sent("S11")
+        assert session.whereabouts.uli.tai.tac == here.information.tac
+        assert world.sent("Gx").count("Credit Control Request (CCR)") == 3
+        await lab.ping(phone, lab.server, count=1)
+        await lab.detach(phone)
+        await world.at_rest()
