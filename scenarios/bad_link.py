@@ -17,8 +17,7 @@ async def bad_link(lab: Lab) -> None:
         lab.check(result.received == 5 and min(result.round_trips_s) >= 0.08, f"a ping takes 40 ms there and 40 ms back: {result}")
         await lab.detach(phone)
     lab.say("From now on every link is good again.")
-    for node in lab.network:
-        node.transport.impairments.replace(())
+    lab.repair()
     await lab.attach(phone)
     good = await (await phone.host()).ping(lab.server, count=5)
     lab.check(good.received == 5 and max(good.round_trips_s) < min(result.round_trips_s), f"and a ping as fast as ever: {good}")

@@ -51,7 +51,10 @@ def run(options: argparse.Namespace) -> int:
         if wrong:
             print(f"epclab: arguments are key=value, not {wrong[0]!r}", file=sys.stderr)
             return 2
-        status, answer = call(f"{base}/command/{what}", orjson.dumps({key: value for key, _, value in pairs}))
+        arguments = {key: value for key, _, value in pairs}
+        if what == "impair" and arguments.get("peer") in read_state(options.dir):
+            arguments["peer"] = _addresses(arguments["peer"], options.dir)
+        status, answer = call(f"{base}/command/{what}", orjson.dumps(arguments))
         answer = answer.get("result", answer) if status == 200 else answer
     else:
         status, answer = call(f"{base}/state/{what}")
@@ -87,6 +90,16 @@ def admin_of(node: str, directory: Path) -> str | None:
     there = f"running there: {', '.join(running)}" if running else f"no lab runs from {directory}"
     print(f"epclab: no node {node!r}; {there}. HOST:PORT of an admin API works too.", file=sys.stderr)
     return None
+
+
+def _addresses(name: str, directory: Path) -> str:
+    """Of a node of the running lab, from its configuration."""
+    from epc.lab.kinds import config_model
+    from epc.lab.links import own_addresses
+    from epc.node import load_config
+
+    kind = read_state(directory)[name].kind
+    return ",".join(sorted(own_addresses(load_config(directory / f"{name}.yaml", config_model(kind)))))
 
 
 def call(url: str, body: bytes | None = None, *, method: str = "") -> tuple[int, Any]:

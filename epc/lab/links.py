@@ -62,22 +62,27 @@ def with_links(entries: Sequence[NodeEntry], links: object, *, source: str, root
     """The entries, each with its part of the links. Raises :class:`ConfigError` that names line and key."""
     wrapped = yaml.MappingNode("tag:yaml.org,2002:map", [(yaml.ScalarNode("tag:yaml.org,2002:str", "links", root.start_mark), root)], root.start_mark)
     parsed = parse_config({"links": links}, _Links, source=source, root=wrapped).links
-    nodes = {entry.name: entry for entry in entries}
     found: dict[str, list[ImpairmentConfig]] = {}
     problems = []
     for number, link in enumerate(parsed):
-        quality = {name: getattr(link, name) for name in LinkQuality.model_fields}
-        for sender, receiver in link.directions:
-            try:
-                at, peers, incoming = _applies(nodes, sender, receiver)
-            except ValueError as error:
-                line = root.value[number].start_mark.line + 1 if isinstance(root, yaml.SequenceNode) else root.start_mark.line + 1
-                problems.append(f"{source}:{line}: links.{number}: {error}")
-                break
-            found.setdefault(at, []).append(ImpairmentConfig(peers=tuple(sorted(peers)), interface=link.interface, incoming=incoming, **quality))
+        try:
+            for at, impairment in impairments_of(entries, link):
+                found.setdefault(at, []).append(impairment)
+        except ValueError as error:
+            line = root.value[number].start_mark.line + 1 if isinstance(root, yaml.SequenceNode) else root.start_mark.line + 1
+            problems.append(f"{source}:{line}: links.{number}: {error}")
     if problems:
         raise ConfigError(problems)
     return [_with(entry, found[entry.name]) if entry.name in found else entry for entry in entries]
+
+
+def impairments_of(entries: Sequence[NodeEntry], link: LinkEntry) -> Iterator[tuple[str, ImpairmentConfig]]:
+    """The name of each node that has to see to ``link``, and what it has to do. Raises ``ValueError``."""
+    nodes = {entry.name: entry for entry in entries}
+    quality = {name: getattr(link, name) for name in LinkQuality.model_fields}
+    for sender, receiver in link.directions:
+        at, peers, incoming = _applies(nodes, sender, receiver)
+        yield at, ImpairmentConfig(peers=tuple(sorted(peers)), interface=link.interface, incoming=incoming, **quality)
 
 
 def _with(entry: NodeEntry, impairments: list[ImpairmentConfig]) -> NodeEntry:

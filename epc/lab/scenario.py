@@ -29,6 +29,7 @@ from epc.dataplane.namespace import NamespaceError
 from epc.dataplane.namespace_host import NamespaceHost, ProgramResult
 from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
 from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, NodePlace
+from epc.lab.links import LinkEntry, impairments_of
 from epc.lab.nas_reader import NasKeys, NasReader
 from epc.lab.network import Network, NotReady
 from epc.lab.report import PhoneReport, RunReport, tunnel_rows
@@ -41,6 +42,7 @@ from epc.procedure import stopwatch
 from epc.settlement import Settlement, SettlementConfig, UnreadableFile
 from epc.settlement.statement import render_differences
 from epc.transport.capture import PcapngCapture
+from epc.transport.impairment import same_packets
 from epc.transport.interface import Tap, TappedPacket, Transport
 from ran.phone import Phone
 from ran.station import Station
@@ -311,6 +313,21 @@ class Lab:
             raise ScenarioFailed(f"{name} is no application function but a {known.kind}")
         await self.network.ready(15.0)
         return known
+
+    def impair(self, a: str, b: str, *, both_ways: bool = True, **quality: object) -> None:
+        """From now on the link between two nodes (or a node and an address) is bad, as a topology's ``links`` would say it:
+        ``lab.impair("enb1", "sgw1", interface="S1-U", delay_ms=40, loss="1%")``. It goes before what was there. Raises ``ValueError``.
+        """
+        link = LinkEntry.model_validate({**({"between": (a, b)} if both_ways else {"from": a, "to": b}), **quality})
+        for name, config in impairments_of(self.topology.nodes, link):
+            impairments = self.node(name).transport.impairments
+            new = config.impairment
+            impairments.replace((new, *(each for each in impairments.rules if not same_packets(each, new))))
+
+    def repair(self, *names: str) -> None:
+        """Every link of these nodes is good again in the direction away from them; without names, every link."""
+        for name in names or self.network.nodes:
+            self.node(name).transport.impairments.replace(())
 
     async def settled(self, *, patience_s: float = 5.0) -> None:
         """Wait until no procedure runs on any node."""

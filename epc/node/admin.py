@@ -93,11 +93,11 @@ class AdminServer:
         self, peer: str = "", interface: str = "", delay_ms: str = "0", jitter_ms: str = "0", loss: str = "0", duplicate: str = "0",
         reorder: str = "0", incoming: str = "no",
     ) -> object:
-        """From now on packets to ``peer`` (an address; any) on ``interface`` (any) meet such a link; goes before what was there."""
+        """From now on packets to ``peer`` (addresses, with commas; any) on ``interface`` (any) meet such a link; goes before what was there."""
         asked: dict[str, object] = {
             "delay_ms": delay_ms, "jitter_ms": jitter_ms, "loss": loss, "duplicate": duplicate, "reorder": reorder, "incoming": incoming}
         try:
-            config = ImpairmentConfig.model_validate({**asked, "peers": [peer] if peer else [], "interface": interface or None})
+            config = ImpairmentConfig.model_validate({**asked, "peers": peer.split(",") if peer else [], "interface": interface or None})
         except ValidationError as error:
             detail = error.errors()[0]
             raise ValueError(f"{detail['loc'][0]}: {detail['msg'].removeprefix('Value error, ')}, not {detail['input']!r}") from None

@@ -141,6 +141,34 @@ async def test_a_phone_attaches_over_bad_links_and_its_ping_takes_as_long_as_the
     assert sent > 12, "6 attaches, two interfaces: some were sent again"
 
 
+@pytest.mark.virtual_clock
+async def test_a_scenario_makes_links_bad_and_good_again(tmp_path: Path) -> None:
+    lab = _lab(topology(tmp_path, "  - {between: [enb1, sgw1], interface: S1-U, delay_ms: 40}"), _in_memory(MemoryNetwork(link=Link(delay_s=0.0))))
+    await lab.start()
+    phone = lab.phone(IMSI)
+    await lab.attach(phone)
+    host = await phone.host()
+
+    async def round_trip_s() -> float:
+        return min((await host.ping(lab.server, timeout_s=5)).round_trips_s)
+
+    assert await round_trip_s() == pytest.approx(0.08, abs=0.005)
+    lab.impair("enb1", "sgw1", interface="S1-U", delay_ms=100, both_ways=False)
+    assert await round_trip_s() == pytest.approx(0.14, abs=0.005), "in place of the 40 ms in that direction"
+    lab.impair("sgw1", "pgw1", delay_ms=10)
+    assert await round_trip_s() == pytest.approx(0.16, abs=0.005)
+    lab.repair("enb1")
+    assert await round_trip_s() == pytest.approx(0.06, abs=0.005)
+    lab.repair()
+    assert await round_trip_s() < 0.01
+    with pytest.raises(ValueError, match="dely_ms"):
+        lab.impair("enb1", "sgw1", dely_ms=1)
+    with pytest.raises(ValueError, match="'sgw9' is neither a node nor an address"):
+        lab.impair("enb1", "sgw9", delay_ms=1)
+    await lab.detach(phone)
+    await lab.stop()
+
+
 @pytest.mark.real_time
 @pytest.mark.skipif(not sctp_capabilities().usable, reason="this host has no SCTP")
 async def test_on_real_sockets_a_ping_takes_longer_by_what_the_link_adds(tmp_path: Path) -> None:
