@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from epc.dataplane.services.client import Failure
 from scenarios.online_charging import IMSI, PENNILESS, charged, online_charging, transfer
-from tests.scenarios.conftest import Build, World
+from tests.scenarios.conftest import SCENARIOS, Build, World
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -223,8 +224,10 @@ async def test_operator_aborts_a_session_and_the_phone_hears_of_it(network: Buil
         assert await world.lab.command("ocs1", "abort", imsi=IMSI) == {"gateways_told": 1, "gateways_failed": 0}
         await world.lab.settled(patience_s=60)
         assert world.node("pgw1").sessions == {}
+        assert not phone.ue.registered                  # it has lost its last PDN connection
         assert await ledger_octets(world) == octets
         assert await world.lab.command("ocs1", "sessions") == []
+        await world.at_rest()
 
 
 async def test_blocked_account_stops_at_once_and_comes_back(network: Build) -> None:
@@ -282,32 +285,64 @@ async def test_user_plane_behind_pfcp(network: Build) -> None:
         await world.at_rest()
 
 
+def two_ocs(directory: Path, handling: str) -> dict[str, Any]:
+    """ocs2 beside ocs1, on one database."""
+    nodes = yaml.safe_load((SCENARIOS / FILE).read_text())["nodes"]
+    ocs = nodes["ocs1"] | {
+        "database": f"sqlite:///{directory}/ledger.sqlite", "session_failover": True, "failure_handling": handling,
+        "accounts": [{"imsi": IMSI, "balance": "100"}], "tariff": nodes["ocs1"]["tariff"] | {"quota": SMALL_QUOTAS["ocs1.tariff.quota"]}}
+    return {
+        "ocs1": ocs, "pgw1.gy.peers": [{"host": "127.0.0.18"}, {"host": "127.0.0.19"}],
+        "ocs2": ocs | {"origin_host": f"ocs2.{REALM}", "gy": {"listen": [{"host": "127.0.0.19"}]}, "admin": {"port": 9109}}}
+
+
+async def goes_on_at_the_other(world: World) -> None:
+    phone = world.lab.phone(IMSI)
+    await asyncio.sleep(5)
+    await world.lab.attach(phone)
+    first = next(name for name in ("ocs1", "ocs2") if world.node(name).metrics.value("procedure_successes_total", procedure="initial_request"))
+    other = "ocs2" if first == "ocs1" else "ocs1"
+    await insist(world, 25)
+    world.lose("Gy", "Credit Control Answer (CCA)", count=1)            # the last thing that the first one did, and nobody heard of it
+    await insist(world, 10)
+    await world.crash(first)
+    await insist(world, 60)
+    octets = await detached(world)
+    entries = await world.lab.command(other, "ledger", imsi=IMSI, last="1000")
+    assert octets == sum(entry.get("octets", 0) for entry in entries) >= 190_000
+    assert (await world.lab.command(other, "balance", imsi=IMSI))["reserved"] == "0.00"
+    assert world.node(other).metrics.value("procedure_successes_total", procedure="update_request") > 0
+    await world.at_rest()
+
+
 @pytest.mark.parametrize("handling", ["continue", "retry_and_terminate"])
 async def test_the_other_ocs_goes_on_where_the_first_one_left(network: Build, tmp_path: Path, handling: str) -> None:
-    """Two OCSs on one database. What the first one counted before it was lost, the second one knows."""
-    async with network(file=FILE, start=False) as world:
-        data = next(entry.data for entry in world.lab.topology.nodes if entry.name == "ocs1")
-        database = {"database": f"sqlite:///{tmp_path}/ledger.sqlite", "session_failover": True, "failure_handling": handling,
-                    "accounts": [{"imsi": IMSI, "balance": "100"}]}
-        tariff = {**data["tariff"], "quota": SMALL_QUOTAS["ocs1.tariff.quota"]}
-    changes = {f"ocs1.{key}": value for key, value in database.items()} | {"ocs1.tariff": tariff} | {
-        "ocs2": {**data, **database, "name": "ocs2", "tariff": tariff, "origin_host": f"ocs2.{REALM}", "gy": {"listen": [{"host": "127.0.0.19"}]},
-                 "admin": {"port": 9109}},
-        "pgw1.gy.peers": [{"host": "127.0.0.18"}, {"host": "127.0.0.19"}]}
+    """What the first one counted before it was lost, the second one knows."""
+    async with network(two_ocs(tmp_path, handling), file=FILE) as world:
+        await goes_on_at_the_other(world)
+
+
+async def test_the_other_ocs_behind_an_agent(network: Build, tmp_path: Path) -> None:
+    dra = {"kind": "dra", "origin_host": f"dra.{REALM}", "origin_realm": REALM, "admin": {"port": 9110}, "diameter": {
+        "listen": [{"host": "127.0.0.21"}], "peers": [{"host": "127.0.0.18"}, {"host": "127.0.0.19"}]}}
+    changes = two_ocs(tmp_path, "continue") | {"dra1": dra, "pgw1.gy.peers": [{"host": "127.0.0.21", "default_route": True}]}
     async with network(changes, file=FILE) as world:
-        phone = world.lab.phone(IMSI)
-        await asyncio.sleep(5)
-        await world.lab.attach(phone)
-        assert await transfer(world.lab, phone, 25) == 25
-        world.lose("Gy", "Credit Control Answer (CCA)", count=1)        # the last thing that ocs1 did, and nobody heard of it
-        await insist(world, 10)
-        await world.crash("ocs1")
-        await insist(world, 60)
-        octets = await detached(world)
-        entries = await world.lab.command("ocs2", "ledger", imsi=IMSI, last="1000")
-        assert octets == sum(entry.get("octets", 0) for entry in entries) >= 190_000
-        assert (await world.lab.command("ocs2", "balance", imsi=IMSI))["reserved"] == "0.00"
-        assert world.node("ocs2").metrics.value("procedure_successes_total", procedure="update_request") > 0
+        await goes_on_at_the_other(world)
+
+
+async def test_time_is_charged_where_it_is_sold(network: Build) -> None:
+    changes = {"ocs1.accounts": [{"imsi": IMSI, "balance": "1"}], "ocs1.tariff.rates": [{"name": "by time", "price_per_second": "0.01"}],
+               "ocs1.tariff.quota": {"seconds": 30, "threshold_percent": 20, "holding_time_s": 0}}
+    async with network(changes, file=FILE) as world:
+        await world.lab.attach(world.lab.phone(IMSI))
+        for _ in range(50):
+            await insist(world, 1)
+            await asyncio.sleep(1)
+        await world.lab.detach(world.lab.phone(IMSI))
+        await world.lab.settled()
+        entries = await world.lab.command("ocs1", "ledger", imsi=IMSI)
+        assert sum(entry.get("seconds", 0) for entry in entries) == 50
+        assert (await balance(world))["balance"] == "0.50"
         await world.at_rest()
 
 

@@ -162,7 +162,8 @@ async def _interrogate(gy: GyClient, session: PdnSession, request: CreditControl
     online.unanswered, online.is_silent, online.is_open = None, False, True
     if answer.is_success and isinstance(answer, CreditControlAnswer):
         _confirm(online, answer)
-        _take(gy, session, answer)
+        if not online.ending.is_set():                  # else the termination gives back what this granted
+            _take(gy, session, answer)
     else:
         online.take_back()
         await _refused(gy, session, answer)
