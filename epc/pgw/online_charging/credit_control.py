@@ -124,6 +124,7 @@ async def credit_termination(gy: GyClient, session: PdnSession, cause: Terminati
         gy.lose(session, online.unreported_octets)
         return
     step(2, "termination")
+    online.give_back()
     request = termination_request(gy.pgw, session, online, cause)
     answer = await _deliver(gy, online, Unanswered(request, gy.attempts()))
     if answer is not None:
@@ -162,7 +163,9 @@ async def _interrogate(gy: GyClient, session: PdnSession, request: CreditControl
     online.unanswered, online.is_silent, online.is_open = None, False, True
     if answer.is_success and isinstance(answer, CreditControlAnswer):
         _confirm(online, answer)
-        if not online.ending.is_set():                  # else the termination gives back what this granted
+        if online.ending.is_set():
+            online.give_back()
+        else:
             _take(gy, session, answer)
     else:
         online.take_back()

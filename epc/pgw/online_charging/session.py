@@ -212,6 +212,12 @@ class OnlineSession:
         usage = self.usage()
         return sum(usage.get(service.urr_id, NOTHING).octets - service.settled.octets for service in self.services.values())
 
+    def give_back(self) -> None:
+        """What was asked for is not wanted any more: the last report says so."""
+        for service in self.services.values():
+            service.owes_report |= service.is_asked
+            service.is_asked = False
+
     def take_back(self) -> None:
         """The OCS has not counted the request under way: it is as if it had never been sent."""
         for service in self.services.values():
