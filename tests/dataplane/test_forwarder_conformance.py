@@ -268,6 +268,65 @@ async def test_optional_header_parts_are_relayed(bench: Bench, sgw: Sgw, ipv4: P
     assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=2 * len(packet))
 
 
+_PDCP, _UDP_PORT = b"\x01\x00\x05", b"\x01\x08\x68"
+
+
+@pytest.mark.parametrize("flags", range(8), ids=lambda flags: "".join(name for bit, name in ((4, "E"), (2, "S"), (1, "PN")) if flags & bit) or "none")
+async def test_every_combination_of_flags(bench: Bench, sgw: Sgw, ipv4: Packet, flags: int) -> None:
+    """Any flag brings all three fields; those without their flag are not to be looked at (TS 29.281 clause 5.1)."""
+    sgw.forwarder.install(sgw.session())
+    packet = ipv4(UE, SERVER, bytes(64))
+    extension = _PDCP + b"\x00" if flags & 4 else b""
+    optional = struct.pack(">HBB", 0xABCD, 0x11, 0xC0) + extension if flags else b""         # without E, 0xC0 announces nothing
+
+    def message(teid: int) -> bytes:
+        return struct.pack(">BBHI", 0x30 | flags, 0xFF, len(optional) + len(packet), teid) + optional + packet
+
+    sgw.enb.send(message(sgw.s1u_sgw.teid), bench.access_host)
+    await bench.settle()
+    assert sgw.pgw.received == [message(sgw.s5u_pgw.teid)]
+    assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=1, uplink_octets=len(packet))
+
+
+@pytest.mark.parametrize("flags", range(8))
+async def test_pgw_takes_off_every_combination_of_flags(bench: Bench, pgw: Pgw, ipv4: Packet, flags: int) -> None:
+    pgw.forwarder.install(pgw.session())
+    packet = ipv4(UE, SERVER, bytes(64))
+    extension = _UDP_PORT + b"\xC0" + _PDCP + b"\x00" if flags & 4 else b""
+    optional = struct.pack(">HBB", 0xABCD, 0x11, 0x40) + extension if flags else b""
+    message = struct.pack(">BBHI", 0x30 | flags, 0xFF, len(optional) + len(packet), pgw.s5u_pgw.teid) + optional + packet
+    pgw.sgw.send(message, bench.access_host)
+    await bench.settle()
+    assert pgw.sgi.received == [packet]
+    assert pgw.forwarder.usage(1)[1] == Usage(uplink_packets=1, uplink_octets=len(packet))
+
+
+async def test_counters_are_the_octets_that_receivers_saw(bench: Bench, pgw: Pgw, ipv4: Packet, ipv6: Packet, gpdu: Packet) -> None:
+    """Packets of all sizes, some of which a rate or a gate stops."""
+    ue = UeIpAddress(ipv4=IPv4Address(UE), ipv6_prefix=UeIpAddress.parse("2001:db8:1::/64").ipv6_prefix)
+    pgw.forwarder.install(pgw.session(ue))
+    pgw.forwarder.modify(1, SessionChange(qers=(Qer(id=1, uplink_mbr_bps=500_000, downlink_mbr_bps=500_000),)))
+    chance = random.Random(3)
+    for number in range(300):
+        payload = bytes(chance.randrange(1372))
+        v4, v6 = (UE, SERVER), ("2001:db8:1::7", "2001:db8:9::1")
+        ends, build = chance.choice(((v4, ipv4), (v6, ipv6)))
+        if chance.random() < 0.5:
+            pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, build(*ends, payload[:1352])), bench.access_host)
+        else:
+            pgw.sgi.on_packet(build(*reversed(ends), payload[:1352]))
+        if number % 20 == 0:
+            await bench.settle()
+    await bench.settle()
+    seen = Usage(
+        uplink_packets=len(pgw.sgi.received), uplink_octets=sum(map(len, pgw.sgi.received)),
+        downlink_packets=len(pgw.sgw.received), downlink_octets=sum(len(message) - 8 for message in pgw.sgw.received),
+    )
+    assert pgw.forwarder.usage(1)[1] == pgw.forwarder.statistics().usage == seen
+    assert seen.uplink_packets + seen.downlink_packets + pgw.drops[DropReason.RATE_EXCEEDED] == 300
+    assert pgw.drops[DropReason.RATE_EXCEEDED] > 10
+
+
 async def test_extension_header_only_the_endpoint_must_understand_passes_the_sgw(bench: Bench, sgw: Sgw, ipv4: Packet) -> None:
     sgw.forwarder.install(sgw.session())
     packet = ipv4(UE, SERVER)
