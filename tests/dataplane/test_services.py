@@ -49,7 +49,7 @@ class Joined:
     def __init__(self, ue: IpHost) -> None:
         self.ue = ue
 
-    def connect(self, network_instance: str, link: Wire) -> None:
+    def connect(self, network_instance: str, link: Wire, *, mtu_octets: int | None = None) -> None:
         self.ue.link.on_packet, link.on_packet = link.send, self.ue.link.send
 
     def disconnect(self, network_instance: str) -> None:

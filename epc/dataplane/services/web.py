@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 
 import h11
 
@@ -130,7 +131,7 @@ class WebServer:
         else:
             octets = (f"{received} octets received\n" if received else self.page(scheme, host, path, channel.remote)).encode()
             status, length = 200, len(octets)
-        response = h11.Response(status_code=status, headers=[
+        response = h11.Response(status_code=status, reason=HTTPStatus(status).phrase, headers=[
             ("Content-Type", "text/plain; charset=utf-8" if octets is not None else "application/octet-stream"),
             ("Content-Length", str(length)), ("Server", "epclab")])
         await channel.send(machine.send(response) or b"")

@@ -12,6 +12,7 @@ from epc.lab.ladder.event import LadderEvent, Rung, TunnelSighting
 from epc.lab.ladder.fields import message_name, spaced, tree_of
 from epc.lab.ladder.lifelines import Lifelines, NodePlace
 from epc.lab.ladder.steps import AttachFilter
+from epc.lab.ladder.user_packet import describe_ip
 from epc.transport import dns
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
 from epc.transport.pfcp import PFCP_PORT
@@ -362,18 +363,3 @@ def _imsi_in(message: object) -> str:
 def _looks_plain(octets: bytes) -> bool:
     """With EEA0 the octets after the security header are a plain message: protocol discriminator EMM or ESM."""
     return len(octets) >= 2 and (octets[0] == 0x07 or (octets[0] & 0x0F == 2 and len(octets) >= 3))
-
-
-def describe_ip(packet: bytes) -> str:
-    """One line on a user's packet."""
-    if len(packet) < 20 or packet[0] >> 4 != 4:
-        return "IPv6 packet" if packet and packet[0] >> 4 == 6 else "user packet"
-    source, destination = ipaddress.IPv4Address(packet[12:16]), ipaddress.IPv4Address(packet[16:20])
-    header = (packet[0] & 15) * 4
-    what = {1: "ICMP", 6: "TCP", 17: "UDP"}.get(packet[9], f"protocol {packet[9]}")
-    if packet[9] == 1 and len(packet) > header:
-        what = {8: "ICMP echo request", 0: "ICMP echo reply", 3: "ICMP unreachable"}.get(packet[header], "ICMP")
-    elif packet[9] in (6, 17) and len(packet) >= header + 4:
-        ports = int.from_bytes(packet[header:header + 2]), int.from_bytes(packet[header + 2:header + 4])
-        return f"{what} {source}:{ports[0]} > {destination}:{ports[1]}"
-    return f"{what} {source} > {destination}"
