@@ -13,7 +13,14 @@ from epc.procedure import Reject
 from epc.wire.diameter import ExperimentalResultCode, ResultCode
 from epc.wire.diameter.gx import IpCanType
 from epc.wire.diameter.policy import FlowStatus
-from epc.wire.diameter.rx import AAAnswer, AARequest, MediaComponentDescription, RxRequestType, ServiceInfoStatus
+from epc.wire.diameter.rx import (
+    AAAnswer,
+    AARequest,
+    AccessNetworkChargingIdentifier,
+    MediaComponentDescription,
+    RxRequestType,
+    ServiceInfoStatus,
+)
 
 if TYPE_CHECKING:
     from epc.pcrf.node import Pcrf
@@ -38,6 +45,8 @@ async def af_session_establishment(pcrf: Pcrf, request: AARequest) -> AAAnswer:
         _check_duplicate(pcrf, gx, request, components)
     number = pcrf.af_sessions.new_number() if session is None else session.number
     sponsored = request.sponsored_connectivity_data
+    if sponsored is not None and function.sponsors and sponsored.sponsor_identity not in function.sponsors:
+        raise Reject(ExperimentalResultCode.UNAUTHORIZED_SPONSORED_DATA_CONNECTIVITY, f"sponsor {sponsored.sponsor_identity}")
     rules = rules_of(
         pcrf.config.rx, function, components.values(), name_prefix=f"af-{number}", af_charging_identifier=charging_identifier,
         sponsor=sponsored.sponsor_identity if sponsored else None,
@@ -60,7 +69,10 @@ async def af_session_establishment(pcrf: Pcrf, request: AARequest) -> AAAnswer:
     pcrf.bring_up_to_date([gx])
     return AAAnswer(
         session_id=request.session_id, origin_host=pcrf.config.origin_host, origin_realm=pcrf.config.origin_realm,
-        result_code=ResultCode.DIAMETER_SUCCESS, ip_can_type=IpCanType.TGPP_EPS, rat_type=gx.rat_type)
+        result_code=ResultCode.DIAMETER_SUCCESS, ip_can_type=IpCanType.TGPP_EPS, rat_type=gx.rat_type,
+        access_network_charging_address=gx.charging_address,
+        access_network_charging_identifier=tuple([AccessNetworkChargingIdentifier(access_network_charging_identifier_value=each)
+                                                  for each in gx.charging_identifiers]))
 
 
 def _bound(pcrf: Pcrf, request: AARequest) -> GxSession:

@@ -35,6 +35,8 @@ class ApplicationFunction(Section):
     media: dict[MediaName, MediaQos] = Field(default={}, description="instead of those under rx.media")
     max_ul: BitRate | None = Field(default=None, description="more is refused with REQUESTED_SERVICE_NOT_AUTHORIZED, and this much offered")
     max_dl: BitRate | None = None
+    sponsors: tuple[str, ...] = Field(default=(), description="Sponsor-Identities that may pay; others are refused with "
+                                                              "UNAUTHORIZED_SPONSORED_DATA_CONNECTIVITY; default: all")
     rating_group: int | None = Field(default=None, ge=0, le=0xFFFFFFFF)
     precedence: int = Field(default=50, ge=0, le=0xFFFF)
 

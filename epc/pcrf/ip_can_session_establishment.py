@@ -32,13 +32,13 @@ async def ip_can_session_establishment(pcrf: Pcrf, request: CreditControlRequest
         pcrf.session_lost(lost, "the PCEF restarted")
 
     # 3 the decision
-    if pcrf.policies.limits and not pcrf.sessions.of_imsi(imsi):
-        await pcrf.usage.load(imsi)
+    await pcrf.usage.load_missing([imsi])
     session = GxSession(
         session_id=request.session_id, imsi=imsi, apn=apn, pcef_host=request.origin_host, pcef_realm=request.origin_realm,
         origin_state_id=request.origin_state_id, ipv4=request.framed_ip_address, ipv6=request.framed_ipv6_prefix, rat_type=request.rat_type,
         subscribed_qos=request.default_eps_bearer_qos, subscribed_ambr=ambr_of(request.qos_information), authorised_qos=None,
         authorised_ambr=Ambr(None, None), serving_plmn=request.tgpp_sgsn_mcc_mnc, location=request.tgpp_user_location_info, s9=s9,
+        charging_address=request.access_network_charging_address, charging_identifiers=charging_identifiers(request),
         request_number=request.cc_request_number)
     decision = authorise(pcrf, session)
     usage = begin(session, decision, pcrf.used(session))
@@ -55,6 +55,10 @@ async def ip_can_session_establishment(pcrf: Pcrf, request: CreditControlRequest
         charging_rule_install=first_installation(decision), online=decision.online, offline=decision.offline,
         qos_information=ambr_information(session.authorised_ambr), default_eps_bearer_qos=session.authorised_qos,
         usage_monitoring_information=usage)
+
+
+def charging_identifiers(request: CreditControlRequest) -> tuple[bytes, ...]:
+    return tuple([each.access_network_charging_identifier_value for each in request.access_network_charging_identifier_gx])
 
 
 def imsi_of(subscription_id: tuple[SubscriptionId, ...]) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from epc.pcrf.authorisation import ambr_information, ambr_of, apply_change, authorise, change_to
+from epc.pcrf.ip_can_session_establishment import charging_identifiers
 from epc.pcrf.session import Ambr, GxSession
 from epc.pcrf.ue_requested_resources import is_asked_for, resource_modification
 from epc.pcrf.usage import reported_octets
@@ -94,6 +95,8 @@ def note_what_changed(pcrf: Pcrf, session: GxSession, request: CreditControlRequ
         session.serving_plmn = request.tgpp_sgsn_mcc_mnc
     if request.tgpp_user_location_info is not None:
         session.location = request.tgpp_user_location_info
+    if request.access_network_charging_identifier_gx:
+        session.charging_identifiers = tuple(dict.fromkeys((*session.charging_identifiers, *charging_identifiers(request))))
     if request.default_eps_bearer_qos is not None:
         session.subscribed_qos = request.default_eps_bearer_qos
     if ambr_of(request.qos_information) != Ambr(None, None):

@@ -294,6 +294,7 @@ class Pcrf(Node[PcrfConfig]):
         return await self._push_all(sessions)
 
     async def _push_all(self, sessions: Sequence[GxSession]) -> dict[str, int]:
+        await self.usage.load_missing([session.imsi for session in sessions])
         changed = failed = 0
         for first in range(0, len(sessions), PUSHES_IN_FLIGHT):
             outcomes = await asyncio.gather(*self.bring_up_to_date(sessions[first:first + PUSHES_IN_FLIGHT]))

@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 
 from epc.pcrf.policy import Monitor
 from epc.wire.diameter import RatType
+from epc.wire.diameter.avp import IPAddress
 from epc.wire.diameter.gx import EventTrigger
 from epc.wire.diameter.policy import ChargingRuleDefinition, DefaultEpsBearerQos
 
@@ -48,6 +49,8 @@ class GxSession:
     authorised_ambr: Ambr
     serving_plmn: str | None = None                         # digits, from 3GPP-SGSN-MCC-MNC
     location: bytes | None = None                           # 3GPP-User-Location-Info
+    charging_address: IPAddress | None = None               # of the PCEF's charging, and the bearers' charging identifiers, for application functions
+    charging_identifiers: tuple[bytes, ...] = ()
     s9: S9Binding | None = None                             # of a PCEF in a visited network: which subsession it is
     rules: dict[bytes, ChargingRuleDefinition | None] = field(default_factory=dict)     # installed; None for rules that the PCEF has by itself
     groups: frozenset[str] = frozenset()                    # of such rules, installed

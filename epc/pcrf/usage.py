@@ -23,8 +23,18 @@ class UsageCounters:
         self._users: dict[str, dict[str, Usage]] = {}
 
     async def load(self, imsi: str) -> None:
-        """Read what ``imsi`` has used so far; raises :class:`StoreError`."""
-        self._keep(imsi, await self._pcrf.store.usage(imsi))
+        """Read what ``imsi`` has used so far. A database that does not say it keeps nobody from being served."""
+        try:
+            self._keep(imsi, await self._pcrf.store.usage(imsi))
+        except StoreError as error:
+            self._pcrf.log.error("database.failed", procedure="usage", reason=str(error), imsi=imsi)
+
+    async def load_missing(self, imsis: Iterable[str]) -> None:
+        """For those who were here before there was any limit."""
+        if self._pcrf.policies.limits:
+            for imsi in imsis:
+                if imsi not in self._users:
+                    await self.load(imsi)
 
     def forget(self, imsi: str) -> None:
         """The last session is gone."""

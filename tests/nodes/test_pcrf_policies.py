@@ -481,3 +481,40 @@ async def test_ue_requests_are_refused_unless_allowed(lab: Lab) -> None:
     session_id = (await pgw.establish()).session_id
     answer = await pgw.ask(UPDATE, session_id, 1, **ask_for("permit out ip from any to assigned"))
     assert answer.result is ExperimentalResultCode.DIAMETER_ERROR_BEARER_NOT_AUTHORIZED
+
+
+# --- limits and the database ------------------------------------------------------------------------------------------
+
+
+async def test_limit_that_comes_while_sessions_are_there_knows_what_was_used(lab: Lab) -> None:
+    from epc.pcrf.editing import with_policy
+    from epc.pcrf.store import Usage
+
+    pcrf = await lab.pcrf({"policies": [{"name": "p"}, {"name": "slow", "by_name_only": True, "ambr_dl": "64k"}]})
+    pgw = await lab.pgw()
+    await pgw.establish()
+    await pcrf.store.add_usage(ALICE, [Usage(key="k", period_ms=0, octets=5000)])
+    await pcrf.change_policies(lambda book: with_policy(book, "p", {"usage_limit": {"octets": 1000, "key": "k", "per": "ever", "then": "slow"}}))
+    assert pgw.pushed[0].qos_information[0].apn_aggregate_max_bitrate_dl == 64_000
+
+
+async def test_database_that_fails_keeps_nobody_from_being_served(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    from epc.node.database import StoreError
+
+    pcrf = await lab.pcrf(FAIR_USE)
+    pgw = await lab.pgw()
+
+    async def fail(*args: Any) -> Any:
+        raise StoreError("disk full")
+
+    monkeypatch.setattr(pcrf.store, "usage", fail)
+    monkeypatch.setattr(pcrf.store, "add_usage", fail)
+    answer = await pgw.establish()
+    assert answer.is_success
+    half = await report(pgw, answer.session_id, 1, 600_000_000)
+    assert granted(half) == {b"daily": 400_000_000}
+    used_up = await report(pgw, answer.session_id, 2, 400_000_000)
+    assert used_up.qos_information[0].apn_aggregate_max_bitrate_dl == 128_000
+    monkeypatch.setattr(pcrf.store, "edit", fail)
+    with pytest.raises(StoreError):
+        await pcrf.change_policies(lambda book: book)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from ipaddress import IPv6Network
+from ipaddress import IPv4Address, IPv6Network
 from typing import Any
 
 import pytest
@@ -36,6 +36,7 @@ from epc.wire.diameter.rx import (
     MediaSubComponent,
     MediaType,
     SpecificAction,
+    SponsoredConnectivityData,
 )
 from tests.nodes.pcrf_lab import ALICE, BOB, PCRF_ADDRESS, REALM, Lab, ScriptedPgw, removed_names, rule_names, running_lab
 
@@ -415,3 +416,37 @@ async def test_people_use_commands(world: World) -> None:
         await commands["request"](ue_ip=UE, media="smell")
     with pytest.raises(LookupError, match="IP_CAN_SESSION_NOT_AVAILABLE"):
         await commands["request"](ue_ip="10.1.1.1")
+
+
+async def test_sponsors(lab: Lab) -> None:
+    await lab.pcrf(rx={"functions": [{"sponsors": ["acme"]}]})
+    pgw = await lab.pgw()
+    await pgw.establish()
+    af = await application_function(lab)
+    for number, (sponsor, result) in enumerate((("acme", ResultCode.DIAMETER_SUCCESS),
+                                               ("nobody", ExperimentalResultCode.UNAUTHORIZED_SPONSORED_DATA_CONNECTIVITY))):
+        packet = await af.rx.request(AARequest(
+            session_id=f"s{number}", origin_host=f"af1.{REALM}", origin_realm=REALM, destination_realm=REALM, framed_ip_address=IPv4Address(UE),
+            media_component_description=(media(MediaType.DATA, sub(1, *both_ways(UE, f"{SERVER}:{number}"))),),
+            sponsored_connectivity_data=SponsoredConnectivityData(sponsor_identity=sponsor, application_service_provider_identity="films")))
+        assert isinstance(packet.message, AAAnswer)
+        assert packet.message.result is result
+    await asyncio.sleep(0.1)
+    [rule] = definitions(pgw.pushed[0])
+    assert (rule.sponsor_identity, rule.application_service_provider_identity) == ("acme", "films")
+
+
+async def test_charging_of_the_access_network_is_told(lab: Lab) -> None:
+    await lab.pcrf()
+    pgw = await lab.pgw()
+    answer = await pgw.establish(access_network_charging_address=IPv4Address("10.0.0.1"), access_network_charging_identifier_gx=(
+        gx.AccessNetworkChargingIdentifierGx(access_network_charging_identifier_value=b"\0\0\0\1"),))
+    await pgw.ask(gx.CcRequestType.UPDATE_REQUEST, answer.session_id, 1, access_network_charging_identifier_gx=(
+        gx.AccessNetworkChargingIdentifierGx(access_network_charging_identifier_value=b"\0\0\0\2"),))
+    af = await application_function(lab)
+    packet = await af.rx.request(AARequest(session_id="s", origin_host=f"af1.{REALM}", origin_realm=REALM, destination_realm=REALM,
+                                           framed_ip_address=IPv4Address(UE), media_component_description=(media(MediaType.DATA, sub()),)))
+    assert isinstance(packet.message, AAAnswer)
+    assert packet.message.access_network_charging_address == IPv4Address("10.0.0.1")
+    assert [each.access_network_charging_identifier_value for each in packet.message.access_network_charging_identifier] == [
+        b"\0\0\0\1", b"\0\0\0\2"]
