@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 # may try again (TS 29.274 clause 8.4: cause 110).
 COLLISIONS = {
     nas.ServiceRequest: Collision.QUEUE, nas.TrackingAreaUpdateRequest: Collision.QUEUE, nas.PdnConnectivityRequest: Collision.QUEUE,
-    nas.PdnDisconnectRequest: Collision.QUEUE, s1ap.UEContextReleaseRequest: Collision.REPLACE, nas.DetachRequestFromUe: Collision.REPLACE,
-    nas.AttachRequest: Collision.REPLACE}
+    nas.PdnDisconnectRequest: Collision.QUEUE, nas.BearerResourceAllocationRequest: Collision.QUEUE,
+    nas.BearerResourceModificationRequest: Collision.QUEUE, s1ap.UEContextReleaseRequest: Collision.REPLACE,
+    nas.DetachRequestFromUe: Collision.REPLACE, nas.AttachRequest: Collision.REPLACE}
 TRY_AGAIN = CauseValue.TEMPORARILY_REJECTED_DUE_TO_HANDOVER_IN_PROGRESS
 
 # TS 29.274 annex C.1

@@ -29,10 +29,6 @@ _LATE_ANSWERS = (
     nas.ActivateDefaultEpsBearerContextAccept, nas.DeactivateEpsBearerContextAccept, nas.ActivateDedicatedEpsBearerContextAccept,
     nas.ActivateDedicatedEpsBearerContextReject, nas.ModifyEpsBearerContextAccept, nas.ModifyEpsBearerContextReject,
 )
-_BEARER_RESOURCE_REJECTS: dict[type, type[nas.BearerResourceAllocationReject | nas.BearerResourceModificationReject]] = {
-    nas.BearerResourceAllocationRequest: nas.BearerResourceAllocationReject,
-    nas.BearerResourceModificationRequest: nas.BearerResourceModificationReject,
-}
 
 
 class _Initial(NamedTuple):
@@ -195,11 +191,7 @@ def receive_uplink(mme: Mme, connection: S1Connection, ue: UeContext, octets: by
         if running is attach and message != ue.attach_request:          # TS 24.301 clause 5.5.1.2.7 d) and e): another request than before
             ue.slot.start(attach, mme, ue, message, collision=Collision.REPLACE)
             return
-    reject = _BEARER_RESOURCE_REJECTS.get(type(message))
-    if reject is not None and isinstance(message, nas.EsmMessage):
-        connection.nas.send(reject(
-            procedure_transaction_identity=message.procedure_transaction_identity, esm_cause=EsmCause.SERVICE_OPTION_NOT_SUPPORTED))
-    elif not ue.slot.receive(connection.nas, message, mme, ue):
+    if not ue.slot.receive(connection.nas, message, mme, ue):
         _not_expected(mme, connection, message)
 
 

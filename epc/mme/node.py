@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from epc.mme.attach import attach
+from epc.mme.bearer_resource import bearer_resource_allocation, bearer_resource_modification
 from epc.mme.config import MmeConfig, MmeTimers
 from epc.mme.delete_bearer import bearers_lost
 from epc.mme.detach import detach, implicit_detach, network_initiated_detach
@@ -36,7 +37,9 @@ from epc.wire import nas, s1ap
 from epc.wire.errors import WireError
 from epc.wire.identity import Plmn
 
-PROCEDURES = table([attach, detach, tracking_area_update, service_request, s1_release, pdn_connectivity, pdn_disconnect])
+PROCEDURES = table([
+    attach, detach, tracking_area_update, service_request, s1_release, pdn_connectivity, pdn_disconnect, bearer_resource_allocation,
+    bearer_resource_modification])
 _VIEW_LIMIT = 1000
 _MOST_CELLS = 10_000
 _NO_CONTEXT = contextvars.Context()     # for timers that outlive the procedure that starts them by an hour

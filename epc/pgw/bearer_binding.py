@@ -9,6 +9,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
+from epc.peer.gtpc import RequestReceived
 from epc.pgw.context import Bearer, PccRule, PdnSession
 from epc.pgw.create_bearer import create_bearer
 from epc.pgw.delete_bearer import delete_bearers
@@ -44,17 +45,8 @@ async def bearer_binding(pgw: Pgw, session: PdnSession) -> None:
     """One request after the other, until no rule waits and no bearer carries what it should not."""
     attempts = 0
     while pgw.is_established(session):
-        bind_to_standing_bearers(session)
         try:
-            if session.wanted_policy != session.policy:
-                await update_default_bearer(pgw, session, session.wanted_policy)
-            elif waiting := _waiting(session):
-                await _set_up(pgw, session, waiting)
-            elif changed := _changed(session):
-                await _change(pgw, session, changed)
-            elif idle := [bearer for bearer in session.dedicated_bearers if not session.rules_of(bearer)]:
-                await delete_bearers(pgw, session, idle)
-            else:
+            if not await next_step(pgw, session):
                 return
             attempts = 0
         except Reject as error:
@@ -62,6 +54,22 @@ async def bearer_binding(pgw: Pgw, session: PdnSession) -> None:
                 raise
             attempts += 1
             await asyncio.sleep(_GUARD_S)
+
+
+async def next_step(pgw: Pgw, session: PdnSession, *, pti: int | None = None, command: RequestReceived | None = None) -> bool:
+    """Signal what has to be signalled first, as the answer to the UE's or MME's ``command`` if there is one; false: there is nothing."""
+    bind_to_standing_bearers(session)
+    if session.wanted_policy != session.policy:
+        await update_default_bearer(pgw, session, session.wanted_policy, command)
+    elif waiting := _waiting(session):
+        return await _set_up(pgw, session, waiting, pti, command) or command is None
+    elif changed := _changed(session):
+        return await _change(pgw, session, changed, pti, command) or command is None
+    elif idle := [bearer for bearer in session.dedicated_bearers if not session.rules_of(bearer)]:
+        await delete_bearers(pgw, session, idle, pti=pti, command=command)
+    else:
+        return False
+    return True
 
 
 def _is_open(session: PdnSession) -> bool:
@@ -120,30 +128,32 @@ def _lacks_filters(session: PdnSession, bearer: Bearer, rules: list[PccRule]) ->
         return True
 
 
-async def _set_up(pgw: Pgw, session: PdnSession, rules: list[PccRule]) -> None:
+async def _set_up(pgw: Pgw, session: PdnSession, rules: list[PccRule], pti: int | None, command: RequestReceived | None) -> bool:
+    """False: nobody was asked."""
     key = _key(session, rules[0])
     assert key is not None
     if len(session.bearers) >= _MOST_BEARERS:
         pgw.fail_rules(session, rules, RuleFailureCode.MAX_NR_BEARERS_REACHED)
-        return
+        return False
     bearer = Bearer(number=session.free_bearer_number(), qos=_qos(BearerQos(qci=key[0], arp=key[1]), rules), charging_id=pgw.next_charging_id(),
                     s5u_pgw=pgw.allocate_s5u())
     try:
         filters = new_filters(session, bearer, rules)
     except NoRoom:
         pgw.fail_rules(session, rules, RuleFailureCode.FILTER_RESTRICTIONS)
-        return
+        return False
     try:
-        await create_bearer(pgw, session, bearer, rules, filters)
+        await create_bearer(pgw, session, bearer, rules, filters, pti=pti, command=command)
     except Reject as error:
         if error.cause == CauseValue.TEMPORARILY_REJECTED_DUE_TO_HANDOVER_IN_PROGRESS:
             raise
         pgw.log.info("bearer.refused", qci=bearer.qos.qci, reason=str(error))
         pgw.fail_rules(session, rules, failure_of(error))
+    return True
 
 
-async def _change(pgw: Pgw, session: PdnSession, bearer: Bearer) -> None:
-    """First what is added, so that no bearer is ever without a filter; then what goes."""
+async def _change(pgw: Pgw, session: PdnSession, bearer: Bearer, pti: int | None, command: RequestReceived | None) -> bool:
+    """First what is added, so that no bearer is ever without a filter; then what goes. False: nobody was asked."""
     rules = session.rules_of(bearer)
     qos = _qos(bearer.qos, rules)
     old = old_filters(bearer, rules)
@@ -153,11 +163,11 @@ async def _change(pgw: Pgw, session: PdnSession, bearer: Bearer) -> None:
         if not old:
             known = {sent.rule_name for sent in bearer.filters.values()}
             pgw.fail_rules(session, [rule for rule in rules if rule.name not in known] or rules, RuleFailureCode.FILTER_RESTRICTIONS)
-            return
+            return False
         added = ()
     pgw.apply(session)
     try:
-        await update_bearer(pgw, session, bearer, qos, added, () if added else old)
+        await update_bearer(pgw, session, bearer, qos, added, () if added else old, pti=pti, command=command)
     except Reject as error:
         if error.cause == CauseValue.TEMPORARILY_REJECTED_DUE_TO_HANDOVER_IN_PROGRESS:
             raise
@@ -167,6 +177,7 @@ async def _change(pgw: Pgw, session: PdnSession, bearer: Bearer) -> None:
             pgw.fail_rules(session, [rule for rule in rules if rule.name in names] or rules, failure_of(error))
         for identifier in () if added else old:
             bearer.filters.pop(identifier, None)        # what the UE will not give up does no harm
+    return True
 
 
 def _qos(base: BearerQos, rules: list[PccRule]) -> BearerQos:

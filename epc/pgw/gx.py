@@ -65,6 +65,7 @@ class Report:
     usage: tuple[UsageMonitoringInformation, ...] = ()
     packet_filters: tuple[PacketFilterInformation, ...] = ()
     packet_filter_operation: PacketFilterOperation | None = None
+    requested_qos: QosInformation | None = None         # of the UE, for the packet filters
 
 
 async def open_ip_can_session(
@@ -199,7 +200,9 @@ def _update_request(pgw: Pgw, session: PdnSession, gx: PolicySession, report: Re
         fields["an_gw_address"] = (ip_address(session.sgw.host),)
     if events & {EventTrigger.UE_TIME_ZONE_CHANGE} and place.ue_time_zone is not None:
         fields["tgpp_ms_timezone"] = UE_TIME_ZONE.encode(place.ue_time_zone)         # coded as on GTP-C: TS 29.061 clause 16.4.7.2
-    if events & _OF_QOS:
+    if report.requested_qos is not None:
+        fields["qos_information"] = report.requested_qos
+    elif events & _OF_QOS:
         fields["default_eps_bearer_qos"] = DefaultEpsBearerQos(
             qos_class_identifier=policy.qos.qci, allocation_retention_priority=arp_group(policy.qos.arp))
         if policy.ambr is not None:

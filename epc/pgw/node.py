@@ -25,6 +25,7 @@ from epc.peer.timer import Timer, TimerExpired
 from epc.pgw import user_plane
 from epc.pgw.address_pool import AddressPool
 from epc.pgw.application_detection import APPLICATION_URR, application_event
+from epc.pgw.bearer_resource import bearer_resource_command
 from epc.pgw.change_notification import change_notification
 from epc.pgw.config import PgwConfig
 from epc.pgw.context import Bearer, PccRule, PdnSession, Whereabouts
@@ -55,8 +56,9 @@ from epc.wire.gtpv2 import CauseValue, CreateSessionRequest
 from epc.wire.gtpv2 import Message as GtpMessage
 
 _NO_CHANGE = SessionChange()
-_FROM_SGW = table((delete_session, modify_bearer, modify_bearer_command, delete_bearer_command, change_notification))
-_CHANGING_BEARERS = (modify_bearer_command, delete_bearer_command)         # one after the other
+_FROM_SGW = table((
+    delete_session, modify_bearer, modify_bearer_command, delete_bearer_command, bearer_resource_command, change_notification))
+_CHANGING_BEARERS = (modify_bearer_command, delete_bearer_command, bearer_resource_command)         # one after the other
 A = TypeVar("A", bound=GtpMessage)
 
 

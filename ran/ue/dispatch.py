@@ -32,7 +32,7 @@ _ANSWERED: dict[type[nas.NasMessage], Callable[[Ue, Any], None]] = {
 
 # Answers to something that this UE asked earlier: nobody waits any more, and nothing needs to be said.
 _LATE = (nas.AttachReject, nas.DetachAccept, nas.TrackingAreaUpdateAccept, nas.TrackingAreaUpdateReject, nas.ServiceReject, nas.ServiceAccept,
-         nas.PdnConnectivityReject, nas.PdnDisconnectReject)
+         nas.PdnConnectivityReject, nas.PdnDisconnectReject, nas.BearerResourceAllocationReject, nas.BearerResourceModificationReject)
 
 
 def is_allowed_unprotected(message: object) -> bool:

@@ -20,6 +20,8 @@ T3440 = Timer("T3440", 10.0)            # waiting for the network to release the
 SWITCH_OFF = Timer("switch-off", 5.0)   # how long a DETACH REQUEST "switch off" may take to leave: clause 5.5.2.2.1
 
 # ESM
+T3480 = Timer("T3480", 8.0, retries=4)      # BEARER RESOURCE ALLOCATION REQUEST sent
+T3481 = Timer("T3481", 8.0, retries=4)      # BEARER RESOURCE MODIFICATION REQUEST sent
 T3482 = Timer("T3482", 8.0, retries=4)      # PDN CONNECTIVITY REQUEST sent
 T3492 = Timer("T3492", 6.0, retries=4)      # PDN DISCONNECT REQUEST sent
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -27,6 +27,7 @@ from ran.ue.attach import attach
 from ran.ue.authentication import AuthenticationState
 from ran.ue.behaviour import CORRECT, Behaviour
 from ran.ue.detach import detach
+from ran.ue.esm.bearer_resource import allocate_bearer_resource, release_bearer_resource
 from ran.ue.esm.pdn_connectivity import connect_pdn, disconnect_pdn
 from ran.ue.esm.traffic_mapping import bearer_for
 from ran.ue.indications import Answer, ConnectionReleased, RadioBearersEstablished, failure, give
@@ -252,6 +253,20 @@ class Ue:
         """Give up the PDN connection whose default bearer is ``ebi``: TS 24.301 clause 6.5.2."""
         self._require_registered()
         return await self._call(self.esm_slot, disconnect_pdn, ebi)
+
+    async def request_bearer(self, filters: Iterable[nas.PacketFilter], qos: nas.EpsQos, *, linked_ebi: int | None = None) -> Result:
+        """A dedicated bearer for these flows; the network may refuse, or add them to a bearer that is there: TS 24.301 clause 6.5.3.
+
+        ``linked_ebi`` is the default bearer of the PDN connection, the first one's if it is not said.
+        """
+        self._require_registered()
+        linked_ebi = next(iter(self.pdn_connections)) if linked_ebi is None else linked_ebi
+        return await self._call(self.esm_slot, allocate_bearer_resource, linked_ebi, tuple(filters), qos)
+
+    async def release_bearer(self, ebi: int) -> Result:
+        """Give up a dedicated bearer that was asked for: TS 24.301 clause 6.5.4."""
+        self._require_registered()
+        return await self._call(self.esm_slot, release_bearer_resource, ebi)
 
     def _require_registered(self) -> None:
         if not self.registered:

@@ -511,3 +511,62 @@ async def test_pcrf_hears_where_the_phone_is(network) -> None:
         await lab.ping(phone, lab.server, count=1)
         await lab.detach(phone)
         await world.at_rest()
+
+
+ECHO = nas.PacketFilter(identifier=0, precedence=1, protocol=17, remote_ports=(7, 7))
+OTHER = nas.PacketFilter(identifier=0, precedence=1, protocol=17, remote_ports=(9, 9))
+
+
+async def test_phone_asks_for_a_bearer_and_gives_it_up(network) -> None:
+    async with network(policy(ue_requests={"qcis": [7, 1], "max_ul": "1M", "max_dl": "1M"})) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        asked = await phone.ue.request_bearer([ECHO], nas.EpsQos(qci=7))
+        assert asked.success, asked.reason
+        await quiet(world)
+        assert bearers(world) == everywhere(5, 6)
+        assert [world.sent(interface).count("Bearer Resource Command") for interface in ("S11", "S5/S8")] == [1, 1]
+        seen = watch_tunnels(world)
+        await echo(world)
+        assert packets_of(world, seen, 6) == every_tunnel(1)
+        guaranteed = nas.EpsQos(qci=1, maximum_bit_rate_uplink_kbps=64, maximum_bit_rate_downlink_kbps=64, guaranteed_bit_rate_uplink_kbps=64,
+                                guaranteed_bit_rate_downlink_kbps=64)
+        assert (await phone.ue.request_bearer([OTHER], guaranteed)).success
+        await quiet(world)
+        assert bearers(world) == everywhere(5, 6, 7)
+        assert phone.ue.pdn_connections[5].dedicated[7].qos == guaranteed
+        assert (await phone.ue.release_bearer(6)).success
+        await quiet(world)
+        assert bearers(world) == everywhere(5, 7)
+        assert rules(world) == {"everything", *[name for name in rules(world) if name.startswith("ue-")]}
+        await lab.detach(phone)
+        await world.at_rest()
+
+
+@pytest.mark.parametrize(("changes", "qci"), [(policy(), 7), (policy(ue_requests={"qcis": [7]}), 5), ({"pgw1.gx": ...}, 7)],
+                         ids=["policy does not allow it", "not this QCI", "no PCRF"])
+async def test_phone_asks_in_vain(network, changes, qci: int) -> None:
+    async with network(changes) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        asked = await phone.ue.request_bearer([ECHO], nas.EpsQos(qci=qci))
+        assert (asked.success, asked.esm_cause) == (False, EsmCause.REQUESTED_SERVICE_OPTION_NOT_SUBSCRIBED)
+        assert "Bearer Resource Failure Indication" in world.sent("S11")
+        await quiet(world)
+        assert bearers(world) == everywhere(5)
+        assert (await phone.ue.release_bearer(6)).esm_cause == EsmCause.INVALID_EPS_BEARER_IDENTITY
+        await lab.detach(phone)
+        await world.at_rest()
+
+
+async def test_phone_asks_but_refuses_what_it_gets(network) -> None:
+    async with network(policy(ue_requests={"qcis": [7]})) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        phone.ue.behaviour = type(phone.ue.behaviour)(refuse_dedicated_bearers=EsmCause.INSUFFICIENT_RESOURCES)
+        asking = asyncio.ensure_future(phone.ue.request_bearer([ECHO], nas.EpsQos(qci=7), linked_ebi=5))
+        await asyncio.sleep(1)
+        assert bearers(world) == everywhere(5)
+        asking.cancel()
+        await lab.detach(phone)
+        await world.at_rest()

@@ -94,13 +94,6 @@ async def test_enb_refuses_the_second_bearer(world, phone) -> None:
     assert [delete.linked_ebi for delete in world.sgw.of(gtpv2.DeleteSessionRequest)] == [6]
 
 
-async def test_bearer_resources_are_not_offered(world, phone) -> None:
-    await phone.attach()
-    phone.say(nas.BearerResourceAllocationRequest(
-        procedure_transaction_identity=9, linked_eps_bearer_identity=5, traffic_flow_aggregate=b"\x20", required_traffic_flow_qos=nas.EpsQos(qci=1)))
-    assert (await phone.hear(nas.BearerResourceAllocationReject)).esm_cause == EsmCause.SERVICE_OPTION_NOT_SUPPORTED
-
-
 async def test_malformed_esm_message_is_answered_by_the_procedures_reject(world, phone) -> None:
     await phone.attach()
     phone.transmit(phone.security.protect(b"\x02\x0b\xd0"))
