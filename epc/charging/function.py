@@ -134,8 +134,9 @@ class OfflineChargingFunction:
 
     def volume_reached(self, bearer: ChargedBearer) -> None:
         """The user plane says that the threshold was passed; a record that is younger than the threshold goes on until the tick sees it."""
-        bearer.records.count(bearer.read())
-        self._check_volume(bearer, is_reported=True)
+        if bearer.records.key in self._bearers:
+            bearer.records.count(bearer.read())
+            self._check_volume(bearer, is_reported=True)
 
     def close(self, bearer: ChargedBearer, cause: CauseForRecClosing, used: Counted | None = None) -> None:
         """The bearer has ended. ``used`` is what it carried since it was read last, where the user plane has said so already."""

@@ -134,8 +134,12 @@ class PgwCharging:
     def threshold_reached(self, session: PdnSession, urr_id: int) -> None:
         meter = self._meters.get(session)
         bearer = None if meter is None else meter.bearer_of_limit(urr_id)
-        if meter is not None and bearer is not None:
+        if meter is None or bearer is None:
+            return
+        if self.pgw.sx is None:
             self.function.volume_reached(meter.bearers[bearer])
+        else:
+            self.pgw.runner.start(measure, self, session, meter.bearers[bearer])
 
     def disconnected(self, session: PdnSession, cause: TerminationCause, usage: Mapping[int, Usage]) -> None:
         """The session is out of the forwarder, which has counted ``usage`` for it."""
@@ -186,6 +190,14 @@ class PgwCharging:
             charging_characteristics=characteristics or 0,
             ch_ch_selection_mode=ChChSelectionMode.HOME_DEFAULT if characteristics is None else ChChSelectionMode.SERVING_NODE_SUPPLIED,
             pgw_plmn_identifier=self._config.plmn, pgw_address=ip_address(self.pgw.config.s5c.host))
+
+
+@procedure(spec="TS 32.251 clause 5.2.3.10.2, TS 29.244 clause 5.2.2.3.1")
+async def measure(charging: PgwCharging, session: PdnSession, found: ChargedBearer) -> None:
+    """The PGW-U has told of the limit only: the charging keys' volumes are asked for."""
+    assert charging.pgw.sx is not None
+    await charging.pgw.sx.measure(session.session_id)
+    charging.function.volume_reached(found)
 
 
 @procedure(spec="TS 32.251 clause 5.2.3.9")

@@ -247,6 +247,26 @@ async def test_downlink_lost_between_the_operators_is_found_and_explained(networ
     assert settlement.home_octets == (300, 300)
 
 
+async def test_volume_limit_behind_pfcp(network: Any, tmp_path: Path) -> None:
+    """The user-plane functions watch the threshold and report it."""
+    section = {"partial": {"octets": 5000}, "volumes_every_s": 1000}
+    changes = {
+        "pgwu1.sgi_hosts": "in_process", "sgw1.offline_charging": {"directory": str(tmp_path / "sgw"), **section},
+        "pgw1.offline_charging": {"directory": str(tmp_path / "pgw"), **section}}
+    async with network(changes, file="sx-split.yaml") as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        for _ in range(12):
+            await lab.exchange_udp(phone, lab.server, 7, b"x" * 472)
+            await asyncio.sleep(0.2)
+        await lab.detach(phone)
+        await world.at_rest()
+    for gateway in ("sgw", "pgw"):
+        found = records(tmp_path / gateway)
+        assert volumes(found) == (6000, 6000), gateway
+        assert [record.cause_for_rec_closing.name for record in found] == ["VOLUME_LIMIT", "VOLUME_LIMIT", "NORMAL_RELEASE"]
+
+
 async def test_every_bearer_has_records_of_its_own(network: Any, tmp_path: Path) -> None:
     """A dedicated bearer comes at the attach and goes before the phone does; what it carried is told apart at both gateways."""
     voice = {"flows": [{"description": "permit out 17 from any 7 to assigned"}], "qci": 1, "precedence": 10, "guaranteed_ul": "64k",
