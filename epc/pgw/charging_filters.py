@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, ip_address
 from urllib.parse import urlsplit
 
 from epc.dataplane.rules import SdfFilter
-from epc.wire.diameter.charging import FinalUnitIndication, RedirectAddressType
+from epc.wire.diameter.charging import FinalUnitAction, FinalUnitIndication, RedirectAddressType
 
 _LONGEST_URL = 1000             # of what the user plane sends in one segment
 
@@ -74,6 +74,19 @@ def redirect_server_filter(url: str) -> SdfFilter | None:
         return SdfFilter.from_flow_description(f"permit out ip from {ip_address(urlsplit(url).hostname or '')} to assigned")
     except ValueError:
         return None
+
+
+def unknown_filters(restriction: FinalUnitIndication, allowances: Allowances) -> list[str]:
+    """What of a Final-Unit-Indication cannot be done: nothing passes on account of it."""
+    problems = [f"no filter is called {name}" for name in restriction.filter_id if name not in allowances.named]
+    for text in restriction.restriction_filter_rule:
+        try:
+            read_filter_rule(text)
+        except ValueError as error:
+            problems.append(str(error))
+    if restriction.final_unit_action == FinalUnitAction.REDIRECT and redirect_url(restriction) is None:
+        problems.append(f"HTTP cannot be redirected to {_redirect_server(restriction)}")
+    return problems
 
 
 def dns_filters(servers: Iterable[object]) -> tuple[SdfFilter, ...]:

@@ -669,6 +669,29 @@ async def test_after_the_last_units_the_session_ends_where_that_is_configured(be
     await it.assert_empty()
 
 
+async def test_refusal_of_all_that_is_left_ends_the_session_where_that_is_configured(bench: Open) -> None:
+    it = await bench(on_credit_end="end_session")
+    it.ocs.script = [credit(quota(4_000)), credit(refused(OUT_OF_MONEY))]
+    await it.attach()
+    while await it.passes():
+        pass
+    await asyncio.sleep(1)
+    assert len(it.deleted) == 1
+    assert it.ocs.octets() == it.forwarded() == 4_000
+    await it.assert_empty()
+
+
+async def test_services_of_one_rating_group_are_kept_apart(bench: Open) -> None:
+    level = ReportingLevel.SERVICE_IDENTIFIER_LEVEL
+    it = await bench(rules=(rule("any", 30, precedence=200), rule("echo", 30, port=7, service=1, reporting_level=level),
+                            rule("game", 30, port=9, service=2, reporting_level=level)))
+    it.ocs.script = [credit(quota(100_000), refused(OUT_OF_MONEY), quota(100_000))]
+    await it.attach()
+    assert not await it.passes(port=7)
+    assert (await it.phone.ping(SERVER, count=1)).received == 1
+    assert [service.stage.value for service in it.session.gy.services.values()][:3] == ["granted", "blocked", "granted"]
+
+
 async def test_restricted_access_lets_only_the_filters_pass(bench: Open) -> None:
     it = await bench(filters={"portal": ["permit in 1 from any to any"]})
     it.ocs.script = [credit(last(2_000, FinalUnitAction.RESTRICT_ACCESS, names=("portal",), validity_time=300)),
@@ -714,6 +737,17 @@ async def test_the_pcrf_hears_of_the_end_of_credit_and_of_its_return(bench: Open
     assert report.final_unit_indication.final_unit_action is FinalUnitAction.TERMINATE
     await it.ocs.re_authorise(it.session.gy.session_id)
     assert [request.event_trigger for request in it.policy_requests[2:]] == [(gx.EventTrigger.REALLOCATION_OF_CREDIT,)]
+
+
+@pytest.mark.parametrize("url", ["sip:shop@example", "http://", "http://shop.example:99999/", "ftp://shop.example/", "http://shop.example/ x",
+                                 "http://shop.example/" + "x" * 2000])
+async def test_redirection_that_http_cannot_follow_blocks(bench: Open, url: str) -> None:
+    it = await bench()
+    it.ocs.script = [credit(last(None, FinalUnitAction.REDIRECT, url=url, names=("unheard-of",)))]
+    await it.attach()
+    assert not await it.passes()
+    await it.ocs.re_authorise(it.session.gy.session_id)
+    assert await it.passes()
 
 
 # --- the OCS speaks first ---------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from epc.peer.diameter import PeerUnavailable
 from epc.peer.timer import TimerExpired
+from epc.pgw.charging_filters import unknown_filters
 from epc.pgw.context import PdnSession
 from epc.pgw.online_charging.quota import quota_of
 from epc.pgw.online_charging.requests import initial_request, termination_request, update_request
@@ -250,14 +251,14 @@ def _take(gy: GyClient, session: PdnSession, answer: CreditControlAnswer) -> Non
         service.is_asked = False
         _block(gy, session, service, None)
     gy.apply(session)
+    _end_where_nothing_is_left(gy, session)
 
 
 def _service_of(services: list[Service], mscc: MultipleServicesCreditControl) -> Service | None:
     if mscc.rating_group is None and len(services) == 1:
         return services[0]
-    identifiers = mscc.service_identifier or (None,)
-    return next((service for service in services if service.key.rating_group == mscc.rating_group
-                 and service.key.service_identifier in (*identifiers, None)), None)
+    of_group = {service.key.service_identifier: service for service in services if service.key.rating_group == mscc.rating_group}
+    return next((of_group[identifier] for identifier in (*mscc.service_identifier, None) if identifier in of_group), None)
 
 
 def _take_service(gy: GyClient, session: PdnSession, service: Service, mscc: MultipleServicesCreditControl) -> None:
@@ -336,6 +337,8 @@ def _restrict(gy: GyClient, session: PdnSession, service: Service, final: FinalU
     alarm, service.alarm = service.alarm, None          # Validity-Time runs on: the OCS is asked again when it ends
     online.withdraw(service, Stage.RESTRICTED)
     service.restriction, service.alarm = final, alarm
+    for problem in unknown_filters(final, online.allowances):
+        gy.log.warning("gy.filter", session_id=online.session_id, problem=problem)
     gy.log.info("gy.service_restricted", imsi=session.imsi, rating_group=service.key.rating_group, action=int(final.final_unit_action))
 
 
@@ -356,8 +359,16 @@ def quota_used(gy: GyClient, session: PdnSession, service: Service, reason: Repo
         return
     _block(gy, session, service, None, final)
     online.report(service, ReportingReason.FINAL, wants_units=False)
-    if gy.config.on_credit_end == "end_session" and all(
-            each.stage in (Stage.BLOCKED, Stage.IDLE) for each in online.services.values() if each.is_active):
+    _end_where_nothing_is_left(gy, session)
+
+
+def _end_where_nothing_is_left(gy: GyClient, session: PdnSession) -> None:
+    """``on_credit_end: end_session``: no charging key has any credit."""
+    online = session.gy
+    if online is None or gy.config.on_credit_end != "end_session":
+        return
+    stages = [service.stage for service in online.services.values() if service.is_active]
+    if Stage.BLOCKED in stages and all(stage in (Stage.BLOCKED, Stage.IDLE) for stage in stages):
         gy.end_by_ocs(session)
 
 

@@ -105,7 +105,7 @@ def verdicts_of(service: Service, allowances: Allowances) -> list[Verdict]:
         try:
             verdicts.append(read_filter_rule(text))
         except ValueError:
-            continue                    # told when the indication came
+            continue                    # ``unknown_filters`` has told it
     for name in restriction.filter_id:
         verdicts += allowances.named.get(name, ())
     if restriction.final_unit_action == FinalUnitAction.REDIRECT:
