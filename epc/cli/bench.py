@@ -1,4 +1,4 @@
-"""``epclab bench attach`` and ``epclab bench user-plane``: what this machine manages, and what it costs."""
+"""``epclab bench attach`` and ``epclab bench userplane``: what this machine manages, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ import asyncio
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
+
+if TYPE_CHECKING:
+    from epc.dataplane.bench_report import UserPlaneReport
+
+
+MANY_PHONES = 60_000
+SOCKET_PACKETS, BPF_PACKETS = 30_000, 200_000       # of a round
 
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,13 +27,17 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     attach.add_argument("--concurrency", type=_positive, default=64, metavar="C", help="how many attaches are under way at a time (default 64)")
     attach.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="logs and result (default out/bench)")
     attach.set_defaults(run=run_attach)
-    user_plane = verbs.add_parser("user-plane", help="pings through an SGW and a PGW of two processes")
-    user_plane.add_argument("--octets", type=_positive, default=100, metavar="N", help="length of a user packet (default 100)")
-    user_plane.add_argument("--sessions", type=_positive, default=1, metavar="N", help="how many phones the packets are of (default 1)")
-    user_plane.add_argument("--sgi", choices=("reflector", "tun"), default="reflector", help="what answers behind the PGW")
-    user_plane.add_argument("--backend", choices=("socket", "bpf"), default="socket",
-                            help="bpf: an in-kernel generator, and the kernel's own IP forwarding beside it; takes root (default socket)")
-    user_plane.add_argument("--hook", choices=("xdp-generic", "tc"), default="xdp-generic", help="where in the kernel bpf runs")
+    user_plane = verbs.add_parser(
+        "userplane", aliases=["user-plane"], help="what a user packet costs in SGW and PGW",
+        description="Measures SGW and PGW with a generator that is faster than they are, beside what the kernel takes to forward plain IP. "
+                    "By default on both back ends (bpf takes root), for short and long packets, and for one phone and 60000.")
+    user_plane.add_argument("--backend", choices=("socket", "bpf"), help="only this one (default: all that run here)")
+    user_plane.add_argument("--size", "--octets", type=_positive, dest="octets", metavar="N", help="octets of a user's packet (default 64 and 1400)")
+    user_plane.add_argument("--ues", "--sessions", type=_positive, metavar="N", help="how many phones the packets are of (default 1 and 60000)")
+    user_plane.add_argument("--rounds", type=_positive, default=7, metavar="N", help="medians of so many rounds (default 7)")
+    user_plane.add_argument("--sgi", choices=("reflector", "tun"), default="reflector", help="socket: what answers behind the PGW")
+    user_plane.add_argument("--hook", choices=("xdp-generic", "xdp-native", "tc"), default="xdp-generic", help="bpf: where in the kernel")
+    user_plane.add_argument("--out", type=Path, default=Path("out/bench"), metavar="DIR", help="result (default out/bench)")
     user_plane.set_defaults(run=run_user_plane)
 
 
@@ -57,34 +69,39 @@ def run_attach(options: argparse.Namespace) -> int:
 
 
 def run_user_plane(options: argparse.Namespace) -> int:
-    from epc.dataplane.bench import SgiKind, measure_user_plane
+    from epc.dataplane.bench_report import UserPlaneReport
 
-    if options.backend == "bpf":
-        return _run_in_kernel(options)
+    report = UserPlaneReport()
+    sizes = (64, 1400) if options.octets is None else (options.octets,)
+    phones = (1, MANY_PHONES) if options.ues is None else (options.ues,)
     try:
-        cost = measure_user_plane(packet_octets=options.octets, sessions=options.sessions, sgi=SgiKind(options.sgi))
+        for ues in phones:
+            for octets in sizes if ues == phones[0] else sizes[:1]:
+                _measure(report, options, octets, ues)
     except (OSError, ValueError) as error:
         print(f"epclab: {error}", file=sys.stderr)
         return 1
-    print(f"{cost.packets} packets of {cost.packet_octets} octets, {cost.lost} lost: {cost.packets_per_second:.0f} packets/s, "
-          f"SGW {cost.sgw_us_per_packet:.1f} us, PGW {cost.pgw_us_per_packet:.1f} us, together {cost.us_per_packet:.1f} us a packet [15]")
-    return 0 if not cost.lost else 1
+    for line in report.lines():
+        print(line)
+    options.out.mkdir(parents=True, exist_ok=True)
+    result = options.out / "userplane.json"
+    result.write_bytes(orjson.dumps(report.as_json(), option=orjson.OPT_INDENT_2))
+    print(f"\n{result}")
+    return 0 if not report.lost else 1
 
 
-def _run_in_kernel(options: argparse.Namespace) -> int:
+def _measure(report: UserPlaneReport, options: argparse.Namespace, octets: int, ues: int) -> None:
+    from epc.dataplane.bench import SgiKind
     from epc.dataplane.bpf.fast_path import Hook
-    from epc.dataplane.bpf_bench import Job, measure_kernel
 
-    try:
-        costs = asyncio.run(measure_kernel(packet_octets=options.octets, sessions=options.sessions, hook=Hook(options.hook)))
-    except (OSError, ValueError) as error:
-        print(f"epclab: {error}", file=sys.stderr)
-        return 1
-    for job, text in (
-        (Job.RELAY, "SGW"), (Job.DECAPSULATE, "PGW uplink"), (Job.ENCAPSULATE, "PGW downlink"), (Job.IP_FORWARDING, "the kernel's IP forwarding"),
-    ):
-        cost = costs[job]
-        print(f"{text}: {cost.us_per_packet:.2f} us a packet, {cost.packets_per_second:.0f} packets/s on one CPU, {cost.lost} of {cost.packets} lost")
-    together_us = costs[Job.RELAY].us_per_packet + (costs[Job.DECAPSULATE].us_per_packet + costs[Job.ENCAPSULATE].us_per_packet) / 2
-    print(f"SGW and PGW together: {together_us:.2f} us a packet of {options.octets} octets, {options.sessions} sessions [2]")
-    return 0 if not any(cost.lost for cost in costs.values()) else 1
+    if options.backend != "bpf":
+        report.measure_socket(octets, ues, sgi=SgiKind(options.sgi), rounds=options.rounds, packets=SOCKET_PACKETS)
+    if options.backend != "socket":
+        try:
+            asyncio.run(report.measure_bpf(
+                octets, ues, hook=Hook(options.hook), rounds=options.rounds, packets=BPF_PACKETS, with_tc=ues == 1))
+        except OSError as error:
+            if options.backend == "bpf":
+                raise
+            print(f"epclab: bpf is left out, it does not run here: {error.strerror or error}", file=sys.stderr)
+            options.backend = "socket"

@@ -207,7 +207,7 @@ class BpfBench:
         frame = near.mac + far.mac + b"\x08\x00" + ip_packet.encode_ipv4(enb, node, ip_packet.UDP, datagram)
         programs = LoadedObject(ObjectFile.shipped(BENCH), {})
         programs.maps["traffic"].update(
-            bytes(4), struct.pack("=IIIIII80s", 0, far.ifindex, 1, int.from_bytes(message[4:8]), ue, 0, frame[:80]))
+            bytes(4), struct.pack("=IIIIII72s", 0, far.ifindex, 1, int.from_bytes(message[4:8]), ue, 0, frame[:72]))
 
         def generate(frames: int) -> None:
             with self.peers.entered():
