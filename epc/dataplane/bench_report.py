@@ -117,8 +117,8 @@ def _kernel_lines(chosen: Hook, costs: KernelCosts) -> Iterator[str]:
     for hook in hooks:
         for job, text in _STEPS.items():
             cost = costs.costs[job, hook]
-            yield _line(("bpf" if hook is chosen else "") + f" {hook.value}" if job is Job.RELAY else "", text, cost.us_per_packet,
-                        cost.packets_per_second, cost.lost)
+            who = "" if job is not Job.RELAY else f"bpf {hook.value}" if hook is chosen else f"{hook.value} alone"
+            yield _line(who, text, cost.us_per_packet, cost.packets_per_second, cost.lost)
         yield _line("", "SGW and PGW together", costs.together_us(hook), 1e6 / costs.together_us(hook))
     for job, text in ((Job.IP_FORWARDING, "IP forwarding"), (Job.REDIRECT, "tc that only redirects"), (Job.DISCARD, "(the generator itself)")):
         cost = costs.costs[job, None]
