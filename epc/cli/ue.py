@@ -123,8 +123,10 @@ def _exec(options: argparse.Namespace, program: list[str]) -> int:
         raise _Refused(f"IMSI {options.imsi} is not attached ({phone['state']}); `epclab ue attach {options.imsi}` attaches it")
     host = _command(station, "host", imsi=options.imsi)
     if not host["namespace"]:
-        why = f"its host is {phone['host']}; `host: namespace` in its entry of the eNodeB's phones gives it a namespace"
-        raise _Refused(f"no program can run as IMSI {options.imsi}: {why if host['lives_in'] == AS_CONFIGURED else host['lives_in']}")
+        why = f"{host['lives_in']}; `epclab doctor` tells more"
+        if host["lives_in"] == AS_CONFIGURED:
+            why = f"its host is {phone['host']}; `host: namespace` in its entry of the eNodeB's phones gives it a namespace"
+        raise _Refused(f"no program can run as IMSI {options.imsi}: {why}")
     environment = {**os.environ, **_trusting(options.dir)}
     from epc.dataplane import keeper
 

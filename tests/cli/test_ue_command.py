@@ -107,6 +107,16 @@ def test_the_list_says_who_lives_where(attached: Lab) -> None:
     assert IN_PROCESS not in attached.ue("list", "--attached").stdout
 
 
+def test_one_enodeb_by_its_address(attached: Lab) -> None:
+    """As for an eNodeB that no lab of ours has started."""
+    enb = read_state(attached.directory)["enb1"]
+    nowhere = str(attached.directory / "elsewhere")
+    listed = attached.epclab("ue", "list", "--enb", enb.admin, "--dir", nowhere)
+    assert listed.stdout.splitlines()[1].split()[:3] == [IMSI, enb.admin, "EMM-REGISTERED"]
+    done = attached.epclab("ue", "exec", "--enb", enb.admin, "--dir", nowhere, IMSI, "--", "cat", "/etc/resolv.conf")
+    assert (done.returncode, done.stdout) == (0, "nameserver 10.200.0.1\n")
+
+
 def test_the_namespace_comes_and_goes_with_the_address(lab: Lab) -> None:
     name = f"ue-{IMSI}"
     has_names = not lab.prefix and os.geteuid() == 0

@@ -231,7 +231,7 @@ class TestNamespaces:
         with pytest.raises(asyncio.CancelledError):
             await running
         process = Path("/proc") / marker.read_text().strip()
-        for _ in range(100):
+        for _ in range(1000):
             if not process.exists():
                 break
             await asyncio.sleep(0.01)

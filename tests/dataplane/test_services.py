@@ -243,6 +243,18 @@ def test_no_octets_upset_the_name_server() -> None:
         server.answer(bytes(octets[:chance.randint(0, len(octets))]), max_octets=512)
 
 
+@pytest.mark.virtual_clock
+async def test_a_name_servers_client_that_stays_silent_is_sent_away(seconds: Callable[[], float]) -> None:
+    ue, server = await pair_on(join)
+    names = NameServer(NAMES)
+    await names.serve(server)
+    channel = await ue.connect_tcp("10.200.0.1", 53)
+    with pytest.raises(ConnectionResetError):
+        await channel.receive()
+    assert seconds() == pytest.approx(30, abs=1)
+    names.close()
+
+
 # TCP in this process
 
 

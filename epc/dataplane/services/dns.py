@@ -20,6 +20,7 @@ from epc.dataplane.channel import TcpChannel, TcpListener
 from epc.dataplane.ip_endpoint import IpHost, UdpSocket
 
 DNS_PORT = 53
+TCP_IDLE_S = 30.0
 MAX_UDP_OCTETS = 512            # RFC 1035 clause 4.2.1, for clients that offer no more
 MAX_FORWARDED = 1024            # questions under way; older ones are forgotten
 MAX_EDNS_OCTETS = 1232          # what fits in any path (DNS flag day 2020)
@@ -137,8 +138,14 @@ class NameServer:
         return None
 
     async def _converse(self, channel: TcpChannel) -> None:
+        try:
+            await self._answer_all(channel)
+        except TimeoutError:
+            channel.abort()             # the client has nothing more to ask, or its answer does not come
+
+    async def _answer_all(self, channel: TcpChannel) -> None:
         octets = b""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TCP_IDLE_S):
             while chunk := await channel.receive():
                 octets += chunk
                 while len(octets) >= 2 and len(octets) >= 2 + int.from_bytes(octets[:2]):
