@@ -13,7 +13,7 @@ from epc.node import Command, Node, View
 from epc.ocs.config import OcsConfig, Rate
 from epc.ocs.credit_control import PROCEDURES
 from epc.ocs.money import parse_money, show_money
-from epc.ocs.re_auth import abort_session, offer_released_credit, re_authorisation
+from epc.ocs.re_auth import UNHEARD, abort_session, offer_released_credit, re_authorisation, repeated_re_authorisation
 from epc.ocs.store import Account, Books, CreditSession, Database, Entry, EntryKind, StoreError, open_store
 from epc.ocs.tariff import RatingEngine
 from epc.peer.diameter import LocalIdentity
@@ -315,6 +315,9 @@ class Ocs(Node[OcsConfig]):
 
     async def _tell(self, procedure: Procedure, sessions: list[CreditSession]) -> dict[str, object]:
         outcomes = await asyncio.gather(*[self.runner.start(procedure, self, session) for session in sessions])
+        for session, outcome in zip(sessions, outcomes, strict=True):
+            if procedure is re_authorisation and outcome in UNHEARD:
+                self.runner.start(repeated_re_authorisation, self, session)
         return {"gateways_told": outcomes.count(Outcome.SUCCESS), "gateways_failed": len(outcomes) - outcomes.count(Outcome.SUCCESS)}
 
 

@@ -214,6 +214,22 @@ async def test_out_of_money_the_browser_is_sent_to_the_portal_and_a_top_up_opens
         await world.at_rest()
 
 
+@pytest.mark.parametrize("message", ["Re Auth Request (RAR)", "Re Auth Answer (RAA)"])
+async def test_a_top_up_reaches_the_pgw_though_its_message_is_lost(network: Build, message: str) -> None:
+    async with network(SMALL_QUOTAS | {"ocs1.accounts": [{"imsi": IMSI, "balance": "0.0003"}]}, file=FILE) as world:
+        await world.lab.attach(world.lab.phone(IMSI))
+        while charged(world.lab)["stage"] != "blocked":
+            await transfer(world.lab, world.lab.phone(IMSI), 10)
+        world.lose("Gy", message)
+        told = await world.lab.command("ocs1", "top_up", imsi=IMSI, amount="1")
+        assert (told["booked"], told["gateways_failed"]) == (True, 1)
+        await asyncio.sleep(5)
+        await insist(world, 10)
+        octets = await detached(world)
+        assert octets == await ledger_octets(world)
+        await world.at_rest()
+
+
 async def test_operator_aborts_a_session_and_the_phone_hears_of_it(network: Build) -> None:
     async with network(RICH | SMALL_QUOTAS, file=FILE) as world:
         phone = world.lab.phone(IMSI)
