@@ -97,12 +97,15 @@ class Impairments:
         """From now on these. What is under way stays under way."""
         self.rules = tuple(rules)
         self._ways.clear()
-        for watcher in self._watchers:
+        for watcher in list(self._watchers):
             watcher()
 
     def watch(self, changed: Callable[[], None]) -> None:
-        """Call ``changed`` after every :meth:`replace`."""
+        """Call ``changed`` after every :meth:`replace`, until :meth:`unwatch`."""
         self._watchers.append(changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        self._watchers.remove(changed)
 
     def way_to(self, interface: str, host: str) -> Way | None:
         """Of packets to ``host``; ``None``: nothing impairs them."""

@@ -87,6 +87,10 @@ def test_the_first_rule_that_takes_a_packet_counts() -> None:
     impairments.watch(lambda: changed.append(1))
     impairments.replace(())
     assert (link("S11", "10.0.0.1"), impairments.rules, changed) == (None, (), [1])
+    watcher = impairments._watchers[0]
+    impairments.unwatch(watcher)
+    impairments.replace(())
+    assert changed == [1]
 
 
 def test_rules_about_the_same_packets() -> None:
@@ -261,3 +265,5 @@ async def test_sctp_datagrams_meet_the_link_and_sctp_repairs_what_it_can() -> No
     assert received[-1] == b"good again"
     await pair.a.close()
     await pair.b.close()
+    await until(lambda: not pair.a.impairments._watchers)
+    assert pair.a.impairments._watchers == pair.b.impairments._watchers == [], "links that are closed are forgotten"

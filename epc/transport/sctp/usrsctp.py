@@ -134,6 +134,9 @@ class Link:
         if not self._stack.loop.is_closed():
             self._stack.loop.remove_reader(self.socket.fileno())
         self._is_open = False
+        for point in self._carries.values():
+            point.transport.impairments.unwatch(self._divert_if_impaired)
+        self._carries.clear()
         self._stack.diverted_links -= self.is_diverted
         lib.shim_link_close(self.number)
         self.socket.close()
