@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from epc.pcrf.policy import Decision, Monitor
+from epc.pcrf.policy import Decision, Monitor, RuleTimes
 from epc.pcrf.session import Ambr, GxSession
 from epc.procedure import Reject
 from epc.wire.diameter import ResultCode
@@ -91,26 +91,30 @@ def decided_rules(decision: Decision) -> dict[bytes, ChargingRuleDefinition | No
     return rules
 
 
-def installation(rules: Rules, groups: Iterable[str] = (), notified: Collection[bytes] = ()) -> tuple[ChargingRuleInstall, ...]:
-    """``notified``: those of the rules whose bearers the PCEF shall report (TS 29.212 clause 4.5.11)."""
-    plain = {name: rule for name, rule in rules.items() if name not in notified} if notified else rules
+def installation(
+    rules: Rules, groups: Iterable[str] = (), notified: Collection[bytes] = (), times: Mapping[bytes, RuleTimes] | None = None,
+) -> tuple[ChargingRuleInstall, ...]:
+    """``notified``: those of the rules whose bearers the PCEF shall report (TS 29.212 clause 4.5.11); ``times``: when it begins and ends some."""
+    kinds: dict[tuple[bool, RuleTimes | None], list[bytes]] = {}
     groups = tuple(groups)
-    found = []
-    if plain or groups:
-        found.append(ChargingRuleInstall(
-            charging_rule_definition=tuple([rule for rule in plain.values() if rule is not None]),
-            charging_rule_name=tuple([name for name, rule in plain.items() if rule is None]), charging_rule_base_name=groups))
-    if len(plain) < len(rules):
-        told = [rules[name] for name in rules if name in notified]
-        found.append(ChargingRuleInstall(charging_rule_definition=tuple([rule for rule in told if rule is not None]),
-                                         resource_allocation_notification=ResourceAllocationNotification.ENABLE_NOTIFICATION))
-    return tuple(found)
+    if groups:
+        kinds[False, None] = []
+    for name in rules:
+        kinds.setdefault((name in notified, times.get(name) if times else None), []).append(name)
+    return tuple([ChargingRuleInstall(
+        charging_rule_definition=tuple([rule for name in names if (rule := rules[name]) is not None]),
+        charging_rule_name=tuple([name for name in names if rules[name] is None]),
+        charging_rule_base_name=groups if kind == (False, None) else (),
+        rule_activation_time=None if kind[1] is None else kind[1].activation,
+        rule_deactivation_time=None if kind[1] is None else kind[1].deactivation,
+        resource_allocation_notification=ResourceAllocationNotification.ENABLE_NOTIFICATION if kind[0] else None,
+    ) for kind, names in kinds.items()])
 
 
 @lru_cache(maxsize=1024)
 def first_installation(decision: Decision) -> tuple[ChargingRuleInstall, ...]:
     """Everything that a new session gets."""
-    return installation(decided_rules(decision), decision.predefined_groups, decision.notified_rules)
+    return installation(decided_rules(decision), decision.predefined_groups, decision.notified_rules, decision.times)
 
 
 def begin(session: GxSession, decision: Decision, used: Mapping[str, int]) -> tuple[UsageMonitoringInformation, ...]:
@@ -157,7 +161,7 @@ def change_to(session: GxSession, decision: Decision, used: Mapping[str, int], *
         monitors = {monitor.key: monitor for monitor in decision.monitors}
         usage = _usage_information(session, monitors, used, reported)
     return Change(
-        install=installation(new, [group for group in groups if group not in session.groups], notified),
+        install=installation(new, [group for group in groups if group not in session.groups], notified, decision.times),
         remove=removal(old, sorted(session.groups.difference(groups))),
         qos=qos if qos != session.authorised_qos else None,
         ambr=ambr_information(ambr) if ambr != session.authorised_ambr else (),

@@ -77,14 +77,20 @@ class Calendar:
     def at(self, seconds: float) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(seconds, self._zone)
 
+    def moment(self, at: datetime.datetime | None) -> datetime.datetime | None:
+        """One that names no time zone is in the operator's."""
+        return at.replace(tzinfo=self._zone) if at is not None and at.tzinfo is None else at
+
     def period_start_ms(self, per: Period, seconds: float) -> int:
         """When the period of counting began that ``seconds`` (since 1970) falls into; milliseconds since 1970."""
         return int(self._period(per, self.at(seconds)).timestamp() * 1000) if per != "ever" else 0
 
-    def next_boundary(self, seconds: float, hours: Iterable[str], periods: Iterable[Period], *, days: bool) -> float | None:
-        """The first moment after ``seconds`` at which hours begin or end, a day begins (if ``days``), or a period ends."""
+    def next_boundary(
+        self, seconds: float, hours: Iterable[str], periods: Iterable[Period], *, days: bool, ends: Iterable[datetime.datetime] = (),
+    ) -> float | None:
+        """The first moment after ``seconds`` at which hours begin or end, a day begins (if ``days``), a period ends, or one of ``ends`` is."""
         now = self.at(seconds)
-        moments: list[float] = []
+        moments = [end.timestamp() for end in ends]
         times = {time for each in hours for time in hours_of(each)} | ({datetime.time()} if days else set())
         for time in times:
             moments += [datetime.datetime.combine(now.date() + datetime.timedelta(days=more), time, self._zone).timestamp() for more in (0, 1, 2)]

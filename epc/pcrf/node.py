@@ -333,6 +333,9 @@ class Pcrf(Node[PcrfConfig]):
                     await self.push_decisions()
                 elif boundary is not None and self.clock() >= boundary:
                     await self._push_all(list(self.sessions))
+                if poll_s is not None:
+                    for imsi in await self.usage.catch_up(self.clock(), poll_s):
+                        self.bring_up_to_date(self.sessions.of_imsi(imsi))
             except (StoreError, ConfigError) as error:
                 self.log.error("database.failed", procedure="policies", reason=str(error))
 

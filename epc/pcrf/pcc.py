@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Annotated, Literal
 
@@ -106,6 +107,9 @@ class Rule(Conditions):
     """A PCC rule (TS 23.203 clause 6.3). With another QCI or ARP than the default bearer's the PGW sets up a dedicated bearer for it."""
 
     precedence: int = Field(default=100, ge=0, le=0xFFFF, description="the lower, the earlier it is tried")
+    active_from: datetime.datetime | None = Field(default=None, description="2026-12-24T18:00, in the PCRF's time zone where it names none: the PGW "
+                                                                            "begins by itself (Rule-Activation-Time)")
+    active_until: datetime.datetime | None = Field(default=None, description="and ends by itself (Rule-Deactivation-Time)")
     flows: tuple[Flow, ...] = Field(default=(), description="service data flow filters; without any, and without application: all traffic")
     application: str | None = Field(default=None, min_length=1, max_length=100, description="an application that the PGW knows by this name, "
                                                                                             "instead of flows (TDF-Application-Identifier)")
@@ -132,6 +136,9 @@ class Rule(Conditions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Rule:
+        if self.active_from is not None and self.active_until is not None and self.active_from.replace(tzinfo=None) >= \
+                self.active_until.replace(tzinfo=None):
+            raise ValueError("active_until is before active_from")
         gbr = self.qci in GBR_QCIS
         if gbr and (self.guaranteed_ul is None or self.guaranteed_dl is None):
             raise ValueError(f"QCI {self.qci} needs guaranteed_ul and guaranteed_dl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from typing import NamedTuple
 
@@ -60,6 +60,13 @@ class Monitor:
     level: UsageMonitoringLevel
 
 
+class RuleTimes(NamedTuple):
+    """Rule-Activation-Time and Rule-Deactivation-Time (TS 29.212 clauses 5.3.42 and 5.3.43)."""
+
+    activation: datetime.datetime | None
+    deactivation: datetime.datetime | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
     """What one policy gives; ``None`` where the PCEF's own value is authorised. Shared by all sessions in the same case."""
@@ -73,6 +80,7 @@ class Decision:
     predefined_rules: tuple[bytes, ...] = ()
     predefined_groups: tuple[str, ...] = ()
     notified_rules: frozenset[bytes] = frozenset()          # whose bearers the PCRF is told about
+    times: Mapping[bytes, RuleTimes] = field(default_factory=dict)      # of rules that the PCEF begins or ends by itself
     event_triggers: tuple[EventTrigger, ...] = ()
     monitors: tuple[Monitor, ...] = ()
     ue_requests: UeRequests | None = None
@@ -106,7 +114,10 @@ class PolicyEngine:
         everybody: list[Conditions] = [*book.rules.values(), *book.policies]
         self._hours = {each.hours for each in everybody if each.hours is not None}
         self._days = any(each.days for each in everybody)
-        self._has_times = bool(self._hours) or self._days
+        self._times = {name: RuleTimes(self._calendar.moment(rule.active_from), self._calendar.moment(rule.active_until))
+                       for name, rule in book.rules.items() if rule.active_from is not None or rule.active_until is not None}
+        self._ends = [times.deactivation for times in self._times.values() if times.deactivation is not None]
+        self._has_times = bool(self._hours or self._days or self._ends)
         self.limits = dict(self._limits())                  # by monitoring key
         self._periods: set[Period] = {limit.per for limit in self.limits.values()}
         self._triggers = self._needed_triggers(everybody)
@@ -118,7 +129,8 @@ class PolicyEngine:
         self._patterns: list[_Candidate] = []
         for place, (name, policy) in enumerate(book.named().items()):
             rules = [book.rules[each] for each in policy.rules]
-            plain = policy.usage_limit is None and not any(rule.is_conditional or rule.usage_limit is not None for rule in rules)
+            plain = policy.usage_limit is None and not any(
+                rule.is_conditional or rule.usage_limit is not None or rule.active_until is not None for rule in rules)
             candidate = _Candidate(place, name, policy, plain)
             self._by_name[name] = candidate
             if policy.by_name_only:
@@ -144,7 +156,7 @@ class PolicyEngine:
         """When the time of day or the end of a period of counting may change decisions next; seconds since 1970."""
         if not self._has_times and not self._periods:
             return None
-        return self._calendar.next_boundary(now, self._hours, self._periods, days=self._days)
+        return self._calendar.next_boundary(now, self._hours, self._periods, days=self._days, ends=self._ends)
 
     def period_start_ms(self, per: Period, now: float) -> int:
         return self._calendar.period_start_ms(per, now)
@@ -199,6 +211,8 @@ class PolicyEngine:
         for name in policy.rules:
             chosen = self._rule_in_force(name, situation, closed)
             rule = self.book.rules[chosen]
+            if rule.active_until is not None and at is not None and at >= (self._times[chosen].deactivation or at):
+                continue
             if chosen not in names and (not rule.is_conditional or self._holds(rule, situation, at)):
                 names.append(chosen)
         if limit is not None and _is_used_up(limit, candidate.name, situation):
@@ -253,6 +267,7 @@ class PolicyEngine:
             rules=rules,
             predefined_rules=tuple([name.encode() for name in predefined]),
             predefined_groups=groups, notified_rules=notified,
+            times={name.encode(): self._times[name] for name in chosen if name in self._times},
             event_triggers=tuple(dict.fromkeys(triggers)), monitors=tuple(monitors), ue_requests=policy.ue_requests,
             online=None if policy.online is None else Online(policy.online), offline=None if policy.offline is None else Offline(policy.offline))
 

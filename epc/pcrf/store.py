@@ -41,6 +41,10 @@ SCHEMA = Schema("pcc_schema_version", (
         "INSERT INTO pcc_setting (name, value) VALUES ('revision', '0')",
         "INSERT INTO pcc_setting (name, value) VALUES ('others', 'allow')",
     )),
+    (2, (
+        "ALTER TABLE pcc_usage ADD COLUMN updated_ms BIGINT DEFAULT 0 NOT NULL",
+        "CREATE INDEX pcc_usage_updated ON pcc_usage (updated_ms)",
+    )),
 ))
 
 _REVISION = "SELECT value FROM pcc_setting WHERE name = 'revision'"
@@ -56,8 +60,11 @@ _INSERT_POLICY = "INSERT INTO pcc_policy (name, place, definition) VALUES (:name
 _USAGE = "SELECT monitoring_key, period_ms, octets FROM pcc_usage WHERE imsi = :imsi ORDER BY monitoring_key"
 # a report of a new period begins the count anew, a late one of an old period counts for the new one
 _ADD = """UPDATE pcc_usage SET octets = CASE WHEN period_ms < :period_ms THEN :octets ELSE octets + :octets END,
-    period_ms = CASE WHEN period_ms < :period_ms THEN :period_ms ELSE period_ms END WHERE imsi = :imsi AND monitoring_key = :key"""
-_INSERT_USAGE = "INSERT INTO pcc_usage (imsi, monitoring_key, period_ms, octets) VALUES (:imsi, :key, :period_ms, :octets)"
+    period_ms = CASE WHEN period_ms < :period_ms THEN :period_ms ELSE period_ms END, updated_ms = :now_ms
+    WHERE imsi = :imsi AND monitoring_key = :key"""
+_INSERT_USAGE = """INSERT INTO pcc_usage (imsi, monitoring_key, period_ms, octets, updated_ms)
+    VALUES (:imsi, :key, :period_ms, :octets, :now_ms)"""
+_UPDATED = "SELECT DISTINCT imsi FROM pcc_usage WHERE updated_ms >= :since_ms"
 _DELETE_USAGE = "DELETE FROM pcc_usage WHERE imsi = :imsi AND (:key = '' OR monitoring_key = :key)"
 
 Edit = Callable[[PolicyBook], PolicyBook]
@@ -126,12 +133,17 @@ class PccStore:
         async with self._database.transaction() as transaction:
             return await _usage(transaction, imsi)
 
-    async def add_usage(self, imsi: str, used: list[Usage]) -> list[Usage]:
+    async def updated(self, since_ms: int) -> list[str]:
+        """Subscribers of whom somebody reported usage since then."""
+        async with self._database.transaction() as transaction:
+            return [str(imsi) for [imsi] in await transaction.fetch(_UPDATED, {"since_ms": since_ms})]
+
+    async def add_usage(self, imsi: str, used: list[Usage], *, now_ms: int = 0) -> list[Usage]:
         """Add to the counters of the periods; returns all of the subscriber's."""
         async with self._database.transaction() as transaction:
             for each in used:
                 parameters: dict[str, str | int | None] = {
-                    "imsi": imsi, "key": each.key, "period_ms": each.period_ms, "octets": each.octets}
+                    "imsi": imsi, "key": each.key, "period_ms": each.period_ms, "octets": each.octets, "now_ms": now_ms}
                 if await transaction.execute(_ADD, parameters):
                     continue
                 await transaction.execute(_LOCK, {})        # whoever else finds no row waits here until this one is there

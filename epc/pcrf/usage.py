@@ -12,6 +12,7 @@ from epc.wire.diameter.policy import ServiceUnit, UsageMonitoringInformation
 if TYPE_CHECKING:
     from epc.pcrf.node import Pcrf
 
+CLOCKS_DIFFER_S = 5.0       # between the PCRFs of one database, at most
 _NOTHING: Mapping[str, int] = {}
 
 
@@ -36,6 +37,16 @@ class UsageCounters:
                 if imsi not in self._users:
                     await self.load(imsi)
 
+    async def catch_up(self, now: float, interval_s: float) -> list[str]:
+        """What other PCRFs have counted for subscribers that are here too; returns these. Raises :class:`StoreError`."""
+        if not self._pcrf.policies.limits or not self._users:
+            return []
+        since_ms = int((now - interval_s - CLOCKS_DIFFER_S) * 1000)
+        changed = [imsi for imsi in await self._pcrf.store.updated(since_ms) if imsi in self._users]
+        for imsi in changed:
+            await self.load(imsi)
+        return changed
+
     def forget(self, imsi: str) -> None:
         """The last session is gone."""
         self._users.pop(imsi, None)
@@ -55,7 +66,7 @@ class UsageCounters:
         used = [Usage(key=key, octets=octets, period_ms=self._pcrf.policies.period_start_ms(limits[key].per, now) if key in limits else 0)
                 for key, octets in octets_by_key.items()]
         try:
-            self._keep(imsi, await self._pcrf.store.add_usage(imsi, used))
+            self._keep(imsi, await self._pcrf.store.add_usage(imsi, used, now_ms=int(now * 1000)))
         except StoreError as error:
             self._pcrf.log.error("database.failed", procedure="usage report", reason=str(error), imsi=imsi)
             user = self._users.setdefault(imsi, {})

@@ -518,3 +518,31 @@ async def test_database_that_fails_keeps_nobody_from_being_served(lab: Lab, monk
     monkeypatch.setattr(pcrf.store, "edit", fail)
     with pytest.raises(StoreError):
         await pcrf.change_policies(lambda book: book)
+
+
+# --- rules that the PCEF begins and ends by itself -------------------------------------------------------------------
+
+
+async def test_rule_with_its_own_times(lab: Lab) -> None:
+    pcrf = await lab.pcrf({"rules": {
+        "gift": {"active_from": "2023-11-15T14:00", "active_until": "2023-11-15T16:00:00+01:00", "precedence": 1}, "web": {}},
+        "policies": [{"rules": ["gift", "web"], "predefined_groups": ["base"]}]}, timezone="Europe/Madrid")
+    pgw = await lab.pgw()
+    answer = await pgw.establish()
+    assert rule_names(answer) == [b"web", b"gift"]
+    plain, timed = answer.charging_rule_install
+    assert (plain.rule_activation_time, plain.charging_rule_base_name, timed.charging_rule_base_name) == (None, ("base",), ())
+    assert timed.rule_activation_time == datetime.datetime(2023, 11, 15, 13, 0, tzinfo=datetime.UTC)
+    assert timed.rule_deactivation_time == datetime.datetime(2023, 11, 15, 15, 0, tzinfo=datetime.UTC)
+    await asyncio.sleep(2 * HOUR)
+    assert pgw.pushed == []                             # the PCEF has begun by itself
+    await asyncio.sleep(1 * HOUR + 1)
+    assert [removed(push) for push in pgw.pushed] == [[b"gift"]]
+    assert rule_names(await pgw.establish(imsi=BOB, ip="10.45.0.3")) == [b"web"]
+    book, _ = await pcrf.store.book()
+    assert book == pcrf.policies.book
+
+
+def test_times_the_wrong_way_round() -> None:
+    with pytest.raises(ConfigError, match="active_until is before"):
+        config({"rules": {"r": {"active_from": "2026-01-02T00:00", "active_until": "2026-01-01T00:00"}}})
