@@ -109,6 +109,12 @@ async def delete_session(mme: Mme, session: SgwSession, uli_of: UeContext | None
         mme.s11.free(session)
 
 
+@procedure(spec="TS 29.274 clause 7.2.9.1")
+async def delete_pdn_connection(mme: Mme, session: SgwSession, linked_ebi: int) -> None:
+    """End one of several PDN connections."""
+    await mme.s11.delete_pdn_connection(session, linked_ebi, None)
+
+
 class S11:
     """Sessions of this MME's phones at their SGWs."""
 
@@ -208,7 +214,7 @@ class S11:
         bearer = Bearer(wanted.ebi, created.bearer_qos or wanted.qos, s1u.teid, _address_of(s1u))
         pgw = pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
         pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer},
-                            answer.change_reporting_action, location.uli)
+                            answer.change_reporting_action, location.uli, asyncio.get_running_loop().time())
         session.pdns[wanted.ebi] = pdn
         return PdnGranted(
             pdn=pdn, esm_cause=_narrowed(wanted.pdn_type, address, cause),
@@ -262,6 +268,10 @@ class S11:
         if ue.session is session:
             ue.session = None
         self._end(delete_session, session, ue)
+
+    def abandon_pdn_connection(self, session: SgwSession, linked_ebi: int) -> None:
+        """End one PDN connection without waiting; for others of the same phone."""
+        self._end(delete_pdn_connection, session, linked_ebi)
 
     def _end(self, how: Procedure, session: SgwSession, *more: object) -> asyncio.Task[Outcome]:
         """Run the procedure that ends (part of) ``session``, and remember it for those who want a new one for the same phone."""

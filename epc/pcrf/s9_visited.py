@@ -49,6 +49,9 @@ class S9Session:
     in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)     # one request at a time: the first one makes the session
 
 
+_PAUSES_S = (2.0, 5.0, 10.0, 20.0, 40.0)        # between attempts to tell home of an end
+
+
 @dataclass(slots=True, eq=False, kw_only=True)
 class VisitedSession:
     """An IP-CAN session of a PCEF here that home decides for."""
@@ -135,6 +138,7 @@ class VisitedRole:
                 decision = await self._ask_home(user, kind, request, _enforcement(session, request, SubsessionOperation.ESTABLISHMENT))
             except HomeUnreachable as error:
                 self._forget_idle(user)
+                self._pcrf.runner.start(tell_home_later, self, session, _nothing_new(session, CcRequestType.TERMINATION_REQUEST))
                 self._pcrf.log.warning("s9.home_unreachable", realm=user.home_realm, reason=str(error), decides=self._pcrf.config.s9.on_failure)
                 if self._pcrf.config.s9.on_failure == "reject":
                     raise Reject(ResultCode.DIAMETER_UNABLE_TO_COMPLY, f"home PCRF: {error}") from None
@@ -173,11 +177,18 @@ class VisitedRole:
             result_code=ResultCode.DIAMETER_SUCCESS, cc_request_type=request.cc_request_type, cc_request_number=request.cc_request_number)
 
     async def _tell_home_of_end(self, session: VisitedSession, request: gx.CreditControlRequest) -> None:
-        kind = CcRequestType.UPDATE_REQUEST if session.s9.subsessions else CcRequestType.TERMINATION_REQUEST
         try:
-            await self._ask_home(session.s9, kind, request, _enforcement(session, request, SubsessionOperation.TERMINATION))
-        except (HomeUnreachable, Reject) as error:
+            await self._end_at_home(session, request)
+        except HomeUnreachable as error:
+            self._pcrf.log.warning("s9.termination_delayed", imsi=session.imsi, reason=str(error))
+            self._pcrf.runner.start(tell_home_later, self, session, request)
+        except Reject as error:
             self._pcrf.log.warning("s9.termination_failed", imsi=session.imsi, reason=str(error))
+
+    async def _end_at_home(self, session: VisitedSession, request: gx.CreditControlRequest) -> None:
+        """Raises :class:`HomeUnreachable`, or :class:`Reject` with home's result."""
+        kind = CcRequestType.UPDATE_REQUEST if session.s9.subsessions else CcRequestType.TERMINATION_REQUEST
+        await self._ask_home(session.s9, kind, request, _enforcement(session, request, SubsessionOperation.TERMINATION))
 
     async def _ask_home(
         self, user: S9Session, kind: CcRequestType, request: gx.CreditControlRequest, info: SubsessionEnforcementInfo,
@@ -286,6 +297,21 @@ class VisitedRole:
                 self._pcrf.log.info("session.lost", reason="the PCEF restarted", session_id=session.session_id, imsi=session.imsi)
                 del self._sessions[session.session_id]
                 self._pcrf.runner.start(end_subsession, self, session)
+
+
+@procedure(spec="TS 29.215 clause 4.5.4")
+async def tell_home_later(role: VisitedRole, session: VisitedSession, request: gx.CreditControlRequest) -> None:
+    """Home could not be reached when the session ended, or did not answer when it began and may have made it: nothing else would end it there."""
+    for pause_s in _PAUSES_S:
+        await asyncio.sleep(pause_s)
+        async with session.s9.in_turn:
+            try:
+                await role._end_at_home(session, request)
+            except HomeUnreachable:
+                continue
+            except Reject as error:
+                role._pcrf.log.info("s9.termination_failed", imsi=session.imsi, reason=str(error))
+            return
 
 
 @procedure(spec="TS 29.215 clause 4.5.4")

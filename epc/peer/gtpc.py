@@ -40,6 +40,7 @@ from epc.wire.gtpv2 import (
     rejection,
 )
 
+LONGEST_ON_THE_WAY_S = 30.0     # a message that is older is taken for lost: longer than anybody repeats a request
 T3_RESPONSE = Timer("T3-RESPONSE", 3.0, 2)
 _ECHO_RESPONSE = Timer("T3-RESPONSE", 3.0, 4)
 COMMAND_BIT = 0x800000          # in sequence numbers of commands, and of the requests that they trigger
@@ -142,7 +143,7 @@ class GtpcMachine(RequestMachine[Event]):
         )
         self._remote_teid = remote_teid
         self._paths: dict[str, _Path] = {}
-        self._restart_counters: dict[str, int] = {}
+        self._restart_counters: dict[str, tuple[int, float]] = {}           # and since when
         self._echoes = Alarm(self._echo, self._wants_echo)
 
     # What the owner collects
@@ -150,7 +151,7 @@ class GtpcMachine(RequestMachine[Event]):
     def describe_paths(self) -> list[dict[str, object]]:
         """For state reports: every watched peer, whether it is up, its restart counter."""
         return [
-            {"peer": host, "up": path.is_up, "sessions": path.watchers, "restart_counter": self._restart_counters.get(host)}
+            {"peer": host, "up": path.is_up, "sessions": path.watchers, "restart_counter": self._restart_counters.get(host, (None,))[0]}
             for host, path in self._paths.items()
         ]
 
@@ -261,7 +262,7 @@ class GtpcMachine(RequestMachine[Event]):
             if self._is_repeated(key, message_type, now):
                 return
             if recovery is not None:
-                self._note_restart_counter(peer[0], recovery)
+                self._note_restart_counter(peer[0], recovery, now)
             if isinstance(message, EchoRequest):
                 response = EchoResponse(recovery=self.restart_counter)
                 self._send(encode(response, teid=None, sequence=packet.sequence), peer, MessageType.ECHO_RESPONSE)
@@ -278,7 +279,7 @@ class GtpcMachine(RequestMachine[Event]):
             self._observer.discarded("unexpected")
             return
         if recovery is not None:
-            self._note_restart_counter(peer[0], recovery)
+            self._note_restart_counter(peer[0], recovery, now)
         path = self._paths.get(peer[0])
         if path is not None and not path.is_up:
             path.is_up = True
@@ -319,14 +320,16 @@ class GtpcMachine(RequestMachine[Event]):
             self.cancel(transaction.key)
             self._events.append(ReplyUnreadable(transaction=transaction.key, error=error))
 
-    def _note_restart_counter(self, host: str, counter: int) -> None:
-        previous = self._restart_counters.get(host)
+    def _note_restart_counter(self, host: str, counter: int, now: float) -> None:
+        """A smaller counter is that of an older message that came late (TS 23.007 clause 18), unless the present one has been known for longer than
+        any message is on its way: then the peer has restarted and counts differently, as one does that remembers nothing."""
+        previous, since = self._restart_counters.get(host, (None, now))
         if previous is None:
             if len(self._restart_counters) >= self._max_cached_answers:
                 self._forget_a_counter()
-            self._restart_counters[host] = counter
-        elif counter != previous and (counter - previous) & 0xFF < 0x80:         # otherwise an older message came late (TS 23.007 clause 18)
-            self._restart_counters[host] = counter
+            self._restart_counters[host] = counter, now
+        elif counter != previous and ((counter - previous) & 0xFF < 0x80 or now - since > LONGEST_ON_THE_WAY_S):
+            self._restart_counters[host] = counter, now
             self._events.append(PeerRestarted(host=host, previous=previous, current=counter))
 
     def _forget_a_counter(self) -> None:

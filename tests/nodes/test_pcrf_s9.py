@@ -251,7 +251,10 @@ async def test_home_unreachable_at_the_end(world: World) -> None:
     assert update.result is ResultCode.DIAMETER_UNABLE_TO_COMPLY
     assert (await world.pgw.ask(TERMINATION, session_id, 2)).is_success
     assert (len(world.visited.visited_role), world.visited.visited_role._users) == (0, {})
+    assert len(world.home.sessions) == 1
     world.lab.network.heal("pcrf-h")
+    await asyncio.sleep(90)
+    assert len(world.home.sessions) == 0, "it is told when it can be reached again"
 
 
 async def test_home_that_has_restarted_knows_nothing(world: World) -> None:

@@ -310,6 +310,16 @@ def test_notification_is_sent_once_and_wants_no_answer() -> None:
     assert pair.mme.next_timeout() is None
 
 
+@pytest.mark.parametrize(("known_for_s", "restarts"), [(5.0, 0), (31.0, 1)])
+def test_a_smaller_restart_counter_is_an_older_message_only_as_long_as_messages_live(known_for_s: float, restarts: int) -> None:
+    """A node that remembers nothing takes its counter from the clock, which may go on anywhere in the 256."""
+    machine = GtpcMachine(restart_counter=0)
+    for at, counter in ((0.0, 200), (known_for_s, 100)):        # 100 before it, or 156 after
+        machine.receive(encode(EchoRequest(recovery=counter), teid=None, sequence=int(at) + 1), SGW, at)
+    found = [event for event in machine.events() if isinstance(event, PeerRestarted)]
+    assert len(found) == restarts
+
+
 # --- paths and restarts -------------------------------------------------------------------------------------------------------
 
 
