@@ -504,7 +504,7 @@ async def test_database_that_fails_keeps_nobody_from_being_served(lab: Lab, monk
     pcrf = await lab.pcrf(FAIR_USE)
     pgw = await lab.pgw()
 
-    async def fail(*args: Any) -> Any:
+    async def fail(*args: Any, **more: Any) -> Any:
         raise StoreError("disk full")
 
     monkeypatch.setattr(pcrf.store, "usage", fail)
