@@ -159,7 +159,7 @@ class GyConfig(DiameterPatience):
     origin_host: str | None = Field(default=None, description="default: the node's name in the origin realm")
     origin_realm: str
     destination_realm: str | None = Field(default=None, description="default: the origin realm")
-    tx_s: Seconds = Field(default=3.0, description="how long an answer is awaited")
+    tx_s: Seconds = Field(default=2.0, description="how long an answer is awaited; an attach waits for two, and an SGW for six seconds in all")
     online: bool = Field(default=True, description="whether traffic is charged online of which neither its rule nor the PCRF says it")
     rating_group: Annotated[int, Field(ge=0, le=0xFFFFFFFF)] = Field(default=1, description="of rules without one, and of what no rule takes")
     request_quota: Literal["at_activation", "first_packet"] = Field(

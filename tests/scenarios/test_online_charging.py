@@ -328,6 +328,7 @@ async def goes_on_at_the_other(world: World) -> None:
     assert octets == sum(entry.get("octets", 0) for entry in entries) >= 190_000
     assert (await world.lab.command(other, "balance", imsi=IMSI))["reserved"] == "0.00"
     assert world.node(other).metrics.value("procedure_successes_total", procedure="update_request") > 0
+    await asyncio.sleep(15)                             # each OCS counts sessions by itself between looks into the database
     await world.at_rest()
 
 
@@ -344,6 +345,20 @@ async def test_the_other_ocs_behind_an_agent(network: Build, tmp_path: Path) -> 
     changes = two_ocs(tmp_path, "continue") | {"dra1": dra, "pgw1.gy.peers": [{"host": "127.0.0.21", "default_route": True}]}
     async with network(changes, file=FILE) as world:
         await goes_on_at_the_other(world)
+
+
+async def test_two_silent_ocss_do_not_outlast_the_sgw(network: Build, tmp_path: Path) -> None:
+    changes = two_ocs(tmp_path, "continue") | {"pgw1.gy.failure_handling": "continue", "pgw1.gy.session_failover": True}
+    async with network(changes, file=FILE) as world:
+        await asyncio.sleep(5)
+        world.lose("Gy", "Credit Control Request (CCR)", count=2)
+        await world.lab.attach(world.lab.phone(IMSI))
+        await insist(world, 5)
+        await asyncio.sleep(30)
+        octets = await detached(world)
+        assert octets == await ledger_octets(world)
+        await asyncio.sleep(15)                         # each OCS counts sessions by itself between looks into the database
+        await world.at_rest()
 
 
 async def test_time_is_charged_where_it_is_sold(network: Build) -> None:
@@ -373,7 +388,7 @@ async def test_in_barcelona_the_price_is_barcelonas(network: Build) -> None:
         assert (entry["rate"], entry["visited_plmn"], entry["octets"], entry["amount"]) == ("Barcelona", "21407", 10_000, "-0.001")
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 async def test_whatever_happens_what_was_forwarded_is_debited_once(network: Build, tmp_path: Path, seed: int) -> None:
     """Packets, losses on Gy, restarts of the OCS, its wishes, money that comes and goes, attaches and detaches, in any order."""
     chance = random.Random(seed)
@@ -384,7 +399,7 @@ async def test_whatever_happens_what_was_forwarded_is_debited_once(network: Buil
     async with network(changes, file=FILE) as world:
         lab, phone = world.lab, world.lab.phone(IMSI)
         pgw = world.node("pgw1")
-        for _ in range(40):
+        for _ in range(30):
             if not phone.ue.registered:
                 await phone.ue.attach(max_attempts=1)
                 continue
