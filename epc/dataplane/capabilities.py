@@ -9,14 +9,18 @@ import re
 import socket
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from epc.dataplane import keeper as keeper_script
+from epc.dataplane.bpf import layout
+from epc.dataplane.bpf.program import LoadedObject, ObjectError, ObjectFile
 
 PROBE_WITHIN_S = 10.0
 TUN_DEVICE = Path("/dev/net/tun")
 CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 13, 21, 38, 39    # capabilities(7)
+BUILD = "python -m epc.dataplane.bpf.build"
 BPF_KERNEL = (5, 15)            # generic XDP, tc and ring buffers as the fast back end uses them
 
 
@@ -107,7 +111,7 @@ def _raw_sockets() -> Capability:
 
 
 def _bpf() -> Capability:
-    """Whether a BPF back end could run here. It is judged by kernel version and capabilities, nothing is loaded."""
+    """Whether the BPF back end can run here: its program is loaded, and attached to nothing."""
     name, without = "BPF", "without: the socket back end"
     release = platform.release()
     version = re.match(r"(\d+)\.(\d+)", release)
@@ -119,7 +123,23 @@ def _bpf() -> Capability:
     lacking = [text for text, sufficient in wanted.items() if not any(held >> bit & 1 for bit in sufficient)]
     if lacking:
         return Capability(name=name, available=False, detail=f"lacks {', '.join(lacking)}", remedy=f"run as root; {without}")
-    return Capability(name=name, available=True, detail=f"kernel {release} and the capabilities it takes")
+    try:
+        shipped = ObjectFile.shipped()
+        shipped.check(layout.VALUE_OCTETS)
+        loaded = LoadedObject(shipped, defaultdict(lambda: 64))
+        try:
+            for program in ("xdp_gtpu", "xdp_link"):
+                loaded.program(program)
+        finally:
+            loaded.close()
+    except FileNotFoundError:
+        return Capability(
+            name=name, available=False, detail="its program was not built", remedy=f"apt install clang libbpf-dev; {BUILD}; {without}")
+    except ObjectError as error:
+        return Capability(name=name, available=False, detail=str(error), remedy=f"{BUILD}; {without}")
+    except OSError as error:
+        return Capability(name=name, available=False, detail=f"the kernel does not take the program: {error}", remedy=without)
+    return Capability(name=name, available=True, detail=f"kernel {release} takes the program (user_plane: {{backend: bpf}})")
 
 
 def _effective_capabilities() -> int:

@@ -12,11 +12,12 @@ from ipaddress import IPv4Address, IPv4Interface, ip_interface
 from pathlib import Path
 
 from epc.dataplane import ip_packet
+from epc.dataplane.bpf import layout
 from epc.dataplane.bpf.anonymous import AnonymousNamespace
 from epc.dataplane.bpf.fast_path import Hook
 from epc.dataplane.bpf.kernel import run_live
 from epc.dataplane.bpf.netlink import RouteSocket
-from epc.dataplane.bpf.program import BENCH, LoadedObject, ObjectFile
+from epc.dataplane.bpf.program import BENCH, LoadedObject, ObjectError, ObjectFile
 from epc.dataplane.bpf.veth import ETH_P_IP, ETH_P_IPV6, ETHTOOL_SGRO, VethLink, switch
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import Event, GtpuPort
@@ -28,10 +29,12 @@ def why_not() -> str:
     """Why this machine cannot run the BPF back end; empty if it can."""
     try:
         AnonymousNamespace().close()
-        loaded = LoadedObject(ObjectFile.shipped(), defaultdict(lambda: 64))
+        shipped = ObjectFile.shipped()
+        shipped.check(layout.VALUE_OCTETS)
+        loaded = LoadedObject(shipped, defaultdict(lambda: 64))
         loaded.program("xdp_gtpu")
         loaded.close()
-    except OSError as error:
+    except (OSError, ObjectError) as error:
         return str(error)
     return ""
 

@@ -8,8 +8,8 @@ import socket
 
 import pytest
 
-from epc.dataplane.backend import Backend, open_forwarder
-from epc.dataplane.bpf import fast_path
+from epc.dataplane.backend import Backend, backend_of, open_forwarder
+from epc.dataplane.bpf import fast_path, layout
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import GtpuPort
 from epc.dataplane.socket_backend import SocketForwarder
@@ -30,8 +30,11 @@ async def test_nodes_in_memory_use_sockets(backend: Backend, levels: list[int], 
 
 
 @pytest.mark.real_time
-@pytest.mark.parametrize("lack", ["no privilege", "no object"])
-async def test_what_is_missing_is_said_once(lack: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("lack", "told"), [
+    ("no privilege", "Operation not permitted"), ("no object", "no clang"), ("old object", "built from another source"),
+    ("no sense", "cannot be used"),
+])
+async def test_what_is_missing_is_said_once(lack: str, told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def refuse(*arguments: object) -> None:
         raise OSError(errno.EPERM, "bpf MAP_CREATE: Operation not permitted")
 
@@ -40,13 +43,18 @@ async def test_what_is_missing_is_said_once(lack: str, monkeypatch: pytest.Monke
 
     if lack == "no privilege":
         monkeypatch.setattr(fast_path, "LoadedObject", refuse)
-        monkeypatch.setattr(fast_path.ObjectFile, "shipped", lambda: None)
+        monkeypatch.setattr(fast_path.ObjectFile, "check", lambda self, octets: None)
+    elif lack == "old object":
+        monkeypatch.setitem(layout.VALUE_OCTETS, "rules", 1)
+    elif lack == "no sense":
+        monkeypatch.setattr(fast_path.ObjectFile, "shipped", lambda: fast_path.ObjectFile(b"\x7fELF"))
     else:
         monkeypatch.setattr(fast_path.ObjectFile, "shipped", not_built)
     forwarder = await open_forwarder(SocketTransport("node"), Backend.BPF, access=GtpuPort(address=LOOPBACK, interface="S1-U"))
     assert type(forwarder) is SocketForwarder
     (record,) = caplog.records
-    assert ("Operation not permitted" if lack == "no privilege" else "no clang") in record.getMessage()
+    assert told in record.getMessage()
+    assert told in str(backend_of(forwarder)["reason"])
     await forwarder.close()
 
 

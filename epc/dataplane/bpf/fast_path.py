@@ -97,11 +97,14 @@ class FastPath:
         ours = [ip_address(address) for address in addresses]
         entries = {name: max(64, per_session * max_sessions) for name, per_session in _PER_SESSION.items()}
         try:
-            loaded = await asyncio.to_thread(lambda: LoadedObject(ObjectFile.shipped(), entries))
+            shipped = ObjectFile.shipped()
+            shipped.check(layout.VALUE_OCTETS)
+            loaded = await asyncio.to_thread(LoadedObject, shipped, entries)
         except FileNotFoundError:
             raise BpfUnavailable(errno.ENOENT, "its program was not built: there was no clang when this package was") from None
         except (OSError, ObjectError) as error:
-            raise BpfUnavailable(getattr(error, "errno", None) or 0, f"the kernel does not take the program: {error}") from error
+            blame = "its program cannot be used" if isinstance(error, ObjectError) else "the kernel does not take the program"
+            raise BpfUnavailable(getattr(error, "errno", None) or 0, f"{blame}: {error}") from error
         routes = RouteSocket()
         fast = cls(loaded, routes, hook)
         try:

@@ -54,14 +54,18 @@ class RuleFlag(IntFlag):
 
 
 index_key = struct.Struct("=I").pack
-address = struct.Struct("=I16s").pack       # IP version, octets; the map has two of them
+_address = struct.Struct("=I16s")
+address = _address.pack             # IP version, octets; the map has two of them
 tunnel_key = struct.Struct(">I").pack           # then the port's number
 ipv4_key = struct.Struct("=I4s").pack
 ipv6_key = struct.Struct("=Q8s").pack
-rule = struct.Struct("=BBHII4s4sI8s4I6I").pack
+_rule = struct.Struct("=BBHII4s4sI8s4I6I")
+rule = _rule.pack
 entry_head = struct.Struct("=II").pack
-packet_filter = struct.Struct("=16s16sIIHHHHI4x").pack
-next_hop = struct.Struct("=III4x16s16s6s6s4x").pack       # version 0: no outer header
+_packet_filter = struct.Struct("=16s16sIIHHHHI4x")
+packet_filter = _packet_filter.pack
+_next_hop = struct.Struct("=III4x16s16s6s6s4x")
+next_hop = _next_hop.pack           # version 0: no outer header
 meter_rate = struct.Struct("=QQ")
 meter_state = struct.Struct("=Q")
 METER_OCTETS, METER_STATE_AT = 32, 16
@@ -73,3 +77,8 @@ last_packet_ns = struct.Struct("=Q")
 flag = struct.Struct("=I")
 count = struct.Struct("=QQ")
 event = struct.Struct("=II").unpack
+
+VALUE_OCTETS = {        # by map: a program with other structures cannot be used
+    "ports": 2 * _address.size, "tunnels": 8 + _rule.size, "ues_ipv4": 8 + _rule.size, "ues_ipv6": 8 + _rule.size, "rules": _rule.size,
+    "filters": _packet_filter.size, "next_hops": _next_hop.size, "meters": METER_OCTETS, "measurements": measurement.size,
+}

@@ -69,6 +69,11 @@ class ObjectFile:
         """One in this package; raises ``FileNotFoundError`` when they were left out of the build."""
         return cls((resources.files(__package__) / name).read_bytes())
 
+    def check(self, value_octets: Mapping[str, int]) -> None:
+        """Raises :class:`ObjectError` unless its maps have values of these sizes, as those who read and write them believe."""
+        if any(name not in self.maps or self.maps[name][2] != octets for name, octets in value_octets.items()):
+            raise ObjectError("built from another source than this (python -m epc.dataplane.bpf.build builds it again)")
+
     def _read(self, octets: bytes) -> None:
         if octets[:6] != b"\x7fELF\x02\x01" or struct.unpack_from("<H", octets, 18)[0] != _MACHINE_BPF:
             raise ValueError("not a 64-bit little-endian ELF file for BPF")
