@@ -14,8 +14,8 @@ from pathlib import Path
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("gtpu.bpf.c", "bench.bpf.c"))
 
 
-def build() -> None:
-    """Raises ``OSError`` when the compiler is missing or does not like the source."""
+def build(into: Path | None = None) -> None:
+    """``into`` a folder, by default the one where the sources are. Raises ``OSError`` when the compiler is missing or does not like the source."""
     clang = shutil.which("clang")
     if clang is None:
         raise FileNotFoundError("there is no clang; without the program the user plane runs on sockets")
@@ -23,7 +23,7 @@ def build() -> None:
         # Version 3 of the instruction set has atomic operations (Linux 5.12). <asm/types.h> is in Debian's folder of the machine.
         command = [
             clang, "-O2", "-g0", "-target", "bpf", "-mcpu=v3", "-Wall", "-Werror", f"-I/usr/include/{platform.machine()}-linux-gnu",
-            "-c", str(source), "-o", str(source.with_suffix(".o")),
+            "-c", str(source), "-o", str((into or source.parent) / source.with_suffix(".o").name),
         ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
