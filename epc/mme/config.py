@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
@@ -277,15 +278,25 @@ class MmeConfig(NodeConfig):
 
     def home_plmn(self, imsi: str) -> str:
         """The PLMN that the IMSI belongs to. The length of its MNC is known of networks that the configuration names, and else of countries."""
-        known = [gummei.plmn for gummei in self.gummeis] + [tais.plmn for tais in self.tais] + list(self.roaming.partners or ())
+        known = self._known_plmns
+        if imsi[:6] in known:
+            return imsi[:6]
+        return imsi[:5] if imsi[:5] in known or imsi[:3] not in THREE_DIGIT_MNC else imsi[:6]
+
+    @cached_property
+    def _known_plmns(self) -> frozenset[str]:
+        known = [*self._own_plmns, *(self.roaming.partners or ())]
         known += [plmn for pgw in self.pgws for plmn in pgw.home_plmns]
         known += [plmn for breakout in self.roaming.local_breakout for plmn in breakout.home_plmns]
-        fitting = [plmn for plmn in known if imsi.startswith(plmn)]
-        return max(fitting, key=len) if fitting else imsi[:6] if imsi[:3] in THREE_DIGIT_MNC else imsi[:5]
+        return frozenset(known)
+
+    @cached_property
+    def _own_plmns(self) -> frozenset[str]:
+        return frozenset([gummei.plmn for gummei in self.gummeis] + [tais.plmn for tais in self.tais])
 
     def is_own(self, plmn: str) -> bool:
         """Whether subscribers of ``plmn`` are at home here."""
-        return any(plmn == gummei.plmn for gummei in self.gummeis) or any(plmn == tais.plmn for tais in self.tais)
+        return plmn in self._own_plmns
 
     def sgw_for(self, tac: int) -> ServingGateway | None:
         """The first SGW for the tracking area, else one without restriction; ``None``: the DNS is to be asked."""

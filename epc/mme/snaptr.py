@@ -97,14 +97,10 @@ async def _hosts(
 
 
 def by_weight(records: Sequence[SRV], entropy: random.Random) -> Iterator[SRV]:
-    """SRV records by priority, among equals by chance according to their weight: RFC 2782."""
+    """SRV records by priority, among equals by chance according to their weight: RFC 2782; those without weight come after the others."""
     for _, group in groupby(sorted(records, key=lambda record: record.priority), key=lambda record: record.priority):
-        left = sorted(group, key=lambda record: record.weight)
+        left = list(group)
         while left:
-            pick = entropy.randint(0, sum(record.weight for record in left))
-            for record in left:
-                pick -= record.weight
-                if pick <= 0:
-                    break
-            left.remove(record)
-            yield record
+            weights = [record.weight for record in left]
+            chosen = entropy.choices(range(len(left)), weights if any(weights) else None)[0]
+            yield left.pop(chosen)

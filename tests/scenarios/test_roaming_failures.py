@@ -329,3 +329,21 @@ async def test_another_qos_goes_to_the_home_pgw_and_comes_back_to_the_phone(netw
         await world.lab.ping(phone, world.lab.server, count=1)
         await world.lab.detach(phone)
         await world.at_rest()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_the_home_ocs_is_down(network, goes_on: bool) -> None:
+    """Credit-Control-Failure-Handling (RFC 8506 clause 5.7), as the PGW's configuration has it until an OCS has said its own."""
+    async with network({"pgw-home.gy.failure_handling": "continue"} if goes_on else {}, file=FILE) as world:
+        await world.crash("ocs-home")
+        if goes_on:
+            phone = await attached(world)
+            await world.lab.ping(phone, world.lab.server, count=1)
+            await world.lab.detach(phone)
+        else:
+            result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
+            assert result.emm_cause == EmmCause.ESM_FAILURE
+            assert world.failures("pgw-home", "create_session")
+        await world.at_rest()
+        await world.revive("ocs-home")
+        await world.attaches_and_detaches()
