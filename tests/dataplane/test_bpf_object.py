@@ -77,5 +77,6 @@ def test_a_wheel_takes_programs_and_their_text_along(monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(ROOT)
     command = apply_configuration(Distribution(), ROOT / "pyproject.toml").get_command_obj("build_py")
     command.ensure_finalized()
-    (files,) = (set(files) for package, _, _, files in command.data_files if package == "epc.dataplane.bpf")
-    assert {GTPU, BENCH, "gtpu.bpf.c", "bench.bpf.c"} <= files
+    command.manifest_files = {}
+    found = {Path(file).name for file in command.find_data_files("epc.dataplane.bpf", str(PACKAGE))}
+    assert {GTPU, BENCH, "gtpu.bpf.c", "bench.bpf.c"} <= found
