@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
 
 from epc.pcrf.af_session import AfSession
 from epc.pcrf.config import ApplicationFunction
@@ -18,6 +19,7 @@ from epc.wire.diameter.rx import (
     AARequest,
     AccessNetworkChargingIdentifier,
     MediaComponentDescription,
+    MediaSubComponent,
     RxRequestType,
     ServiceInfoStatus,
 )
@@ -108,21 +110,19 @@ def _merged(before: dict[int, MediaComponentDescription], described: tuple[Media
 
 def _changed(old: MediaComponentDescription, new: MediaComponentDescription) -> MediaComponentDescription:
     """What ``new`` does not say stays as it was."""
-    given = {name: value for name in MediaComponentDescription.__dataclass_fields__
-             if name not in ("unknown", "media_sub_component") and (value := getattr(new, name)) not in (None, ())}
     subs = {sub.flow_number: sub for sub in old.media_sub_component}
     for sub in new.media_sub_component:
+        known = subs.get(sub.flow_number)
         if sub.flow_status == FlowStatus.REMOVED:
             subs.pop(sub.flow_number, None)
-        elif sub.flow_description or sub.flow_number not in subs:
-            subs[sub.flow_number] = sub
         else:
-            known = subs[sub.flow_number]
-            subs[sub.flow_number] = type(sub)(**{
-                name: getattr(sub, name) if getattr(sub, name) not in (None, ()) else getattr(known, name)
-                for name in type(sub).__dataclass_fields__})
-    kept = {name: getattr(old, name) for name in MediaComponentDescription.__dataclass_fields__}
-    return MediaComponentDescription(**(kept | given | {"media_sub_component": tuple(subs.values())}))
+            subs[sub.flow_number] = sub if known is None or sub.flow_description else replace(known, **_given(sub))
+    return replace(old, **(_given(new) | {"media_sub_component": tuple(subs.values())}))
+
+
+def _given(described: MediaComponentDescription | MediaSubComponent) -> dict[str, Any]:
+    """The AVPs that are there."""
+    return {field.name: value for field in fields(described) if (value := getattr(described, field.name)) not in (None, ())}
 
 
 def _function(pcrf: Pcrf, host: str, application: str) -> ApplicationFunction:

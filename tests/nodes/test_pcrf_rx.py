@@ -450,3 +450,20 @@ async def test_charging_of_the_access_network_is_told(lab: Lab) -> None:
     assert packet.message.access_network_charging_address == IPv4Address("10.0.0.1")
     assert [each.access_network_charging_identifier_value for each in packet.message.access_network_charging_identifier] == [
         b"\0\0\0\1", b"\0\0\0\2"]
+
+
+async def test_change_of_one_flow_leaves_the_rest(world: World) -> None:
+    session = await world.af.request_bearer(UE, components=[media(
+        MediaType.AUDIO, sub(1), sub(2, *both_ways(UE, f"{SERVER}:5005"), flow_usage=FlowUsage.RTCP),
+        max_requested_bandwidth_ul=40_000, max_requested_bandwidth_dl=40_000)])
+    await asyncio.sleep(0.1)
+    await session.change([MediaComponentDescription(media_component_number=1, media_sub_component=(
+        MediaSubComponent(flow_number=1, flow_status=FlowStatus.DISABLED),))])
+    await asyncio.sleep(0.1)
+    [held] = definitions(world.pgw.pushed[1])
+    assert (held.charging_rule_name, held.flow_status) == (b"af-1-1-1", FlowStatus.DISABLED)
+    assert held.flow_information == definitions(world.pgw.pushed[0])[0].flow_information
+    await session.change([MediaComponentDescription(media_component_number=1, media_sub_component=(
+        MediaSubComponent(flow_number=2, flow_status=FlowStatus.REMOVED),))])
+    await asyncio.sleep(0.1)
+    assert removed_names(world.pgw.pushed[2]) == [b"af-1-1-2"]

@@ -51,3 +51,11 @@ async def test_attaches_over_bad_links() -> None:
     requests = ("Create Session Request", "Modify Bearer Request", "Delete Session Request")
     sent = [event for event in lab.observer.events if event.name in requests and event.interface == "S11"]
     assert len(sent) > 4 * len(requests), "four attaches; something was lost, and sent again"
+
+
+async def test_a_call_gets_its_bearer() -> None:
+    lab = await run("voice_call")
+    on_rx = [event.name for event in lab.observer.events if event.interface == "Rx"]
+    assert on_rx.count("AA Request (AAR)") == 3, "asked for, put on hold, taken up again"
+    assert on_rx.count("Session Termination Request (STR)") == 1
+    assert any(event.name == "Create Bearer Request" for event in lab.observer.events)
