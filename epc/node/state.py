@@ -44,7 +44,7 @@ def describe_impairments(impairments: Impairments) -> list[dict[str, object]]:
         {
             "peers": sorted(each.peers), "interface": each.interface or "any", "incoming": each.incoming, "delay_ms": 1000 * each.link.delay_s,
             "jitter_ms": 1000 * each.link.jitter_s, "loss": f"{100 * each.link.loss:g}%", "duplicate": f"{100 * each.link.duplication:g}%",
-            "reorder": f"{100 * each.link.reordering:g}%",
+            "reorder": f"{100 * each.link.reordering:g}%", **asdict(impairments.fates(each)),
         } for each in impairments.rules]
 
 

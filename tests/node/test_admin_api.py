@@ -108,7 +108,7 @@ async def post(url: str, body: bytes) -> tuple[int, dict[str, object]]:
 
 async def test_links_are_impaired_and_repaired_while_the_node_runs(node: Example, url: str) -> None:
     s11 = {"peers": ["10.0.0.1"], "interface": "S11", "incoming": False, "delay_ms": 40.0, "jitter_ms": 0.0, "loss": "1%", "duplicate": "0%",
-           "reorder": "0%"}
+           "reorder": "0%", "packets": 0, "lost": 0, "doubled": 0, "held": 0}
     asked = b'{"peer": "10.0.0.1", "interface": "S11", "delay_ms": "40", "loss": "1%"}'
     assert await post(f"{url}/command/impair", asked) == (200, {"result": [s11]})
     way = node.transport.impairments.way_to("S11", "10.0.0.1")

@@ -93,6 +93,27 @@ def test_the_first_rule_that_takes_a_packet_counts() -> None:
     assert changed == [1]
 
 
+def test_fates_are_counted_by_rule() -> None:
+    lossy, plain = (Impairment(link=Link(loss=loss, duplication=0.2, reordering=0.2), interface=name) for loss, name in ((0.5, "S11"), (0.0, None)))
+    impairments = Impairments("node", [lossy, plain])
+    fates = {"S11": [], "S1-U": []}     # type: dict[str, list[tuple[float, ...]]]
+    for number in range(1000):
+        interface = "S11" if number % 2 else "S1-U"
+        found = impairments.way_to(interface, f"10.0.0.{number % 7}")
+        assert found is not None
+        fates[interface].append(found.datagram())
+    for rule, interface in ((lossy, "S11"), (plain, "S1-U")):
+        counted, seen = impairments.fates(rule), fates[interface]
+        assert (counted.packets, counted.lost, counted.doubled) == (500, sum(not fate for fate in seen), sum(len(fate) == 2 for fate in seen))
+        assert counted.held > 0
+    reliable = impairments.way_to("S11", "10.0.0.1")
+    assert reliable is not None
+    assert reliable.reliable() is not None
+    assert impairments.fates(lossy).packets == 501
+    impairments.replace([plain])
+    assert (impairments.fates(plain).packets, impairments.fates(lossy).packets) == (500, 0), "a rule that went is counted anew"
+
+
 def test_rules_about_the_same_packets() -> None:
     one = Impairment(link=Link(), peers=frozenset({"a"}), interface="S11")
     assert same_packets(one, Impairment(link=Link(loss=1), peers=frozenset({"a"}), interface="S11"))
