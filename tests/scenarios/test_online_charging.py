@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -345,6 +346,27 @@ async def test_the_other_ocs_behind_an_agent(network: Build, tmp_path: Path) -> 
     changes = two_ocs(tmp_path, "continue") | {"dra1": dra, "pgw1.gy.peers": [{"host": "127.0.0.21", "default_route": True}]}
     async with network(changes, file=FILE) as world:
         await goes_on_at_the_other(world)
+
+
+async def test_a_phone_that_comes_and_goes_leaves_no_cyclic_garbage(network: Build) -> None:
+    async with network(RICH, file=FILE) as world:
+        phone = world.lab.phone(IMSI)
+
+        async def comes_and_goes() -> None:
+            assert (await phone.ue.attach(max_attempts=1)).success
+            await world.lab.settled()
+            await phone.ue.detach()
+            await world.lab.settled()
+
+        await comes_and_goes()
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                await comes_and_goes()
+            assert gc.collect() <= 20                   # less than any one kind of object once for each attach
+        finally:
+            gc.enable()
 
 
 async def test_two_silent_ocss_do_not_outlast_the_sgw(network: Build, tmp_path: Path) -> None:

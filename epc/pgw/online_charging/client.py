@@ -108,8 +108,7 @@ class GyClient:
         gy = session.gy
         if gy is None or gy.ending.is_set():
             return
-        gy.silence()
-        gy.last_usage = last_usage or {}
+        gy.end(last_usage or {})
         self.sessions.pop(gy.session_id, None)
         if gy.is_open or gy.worker is not None or gy.unanswered is not None:
             self.runner.start(credit_termination, self, session, cause)
@@ -144,7 +143,7 @@ class GyClient:
                 gy.withdraw(service, Stage.BLOCKED)     # nothing passes after the last report
             self.apply(session)
             await self.measured(session)
-            gy.last_usage = dict(self._measure(session))
+            gy.end(dict(self._measure(session)))
             if gy.is_open:
                 tasks.append(self.runner.start(credit_termination, self, session, TerminationCause.DIAMETER_ADMINISTRATIVE))
         if tasks:

@@ -282,8 +282,20 @@ class OnlineSession:
         for service in self.services.values():
             service.stop_clocks()
 
+    def end(self, last_usage: Mapping[int, Usage]) -> None:
+        """The PDN connection is gone. What leads back to it from here goes too: a cycle would wait for the garbage collector."""
+        self.silence()
+        self.last_usage = last_usage
+        self.measure = dict
+        self.start_work = _nobody
+
+
 
 def _has_traffic(definition: ChargingRuleDefinition) -> bool:
     """Whether packets can ever be the rule's; quotas are asked for only then."""
     return definition.flow_status not in (FlowStatus.DISABLED, FlowStatus.REMOVED) and bool(
         definition.flow_information or definition.tdf_application_identifier)
+
+
+def _nobody() -> asyncio.Task[Outcome]:
+    raise AssertionError("a session that has ended starts nothing")
