@@ -255,6 +255,13 @@ def test_missing_mandatory_element_is_named() -> None:
     assert cause_of(error) == Cause(value=CauseValue.MANDATORY_IE_MISSING, offending_ie=OffendingIe(2, 0))
 
 
+def test_a_cause_excuses_missing_elements_in_answers_only() -> None:
+    """A PGW Restart Notification has a cause, and must have its addresses all the same."""
+    with pytest.raises(GtpSyntaxError) as caught:
+        decode(bytes.fromhex("48b3000e 00000000 000001 00  02000200 4000"))
+    assert (caught.value.cause, caught.value.ie_type) == (CauseValue.MANDATORY_IE_MISSING, 74)
+
+
 def test_missing_mandatory_element_in_a_bearer_context_sets_bce() -> None:
     error = _fault(bytes.fromhex("4822 0011 00002001 00001500 5d000500 4900010005".replace("4900010005", "4a00010005")))
     assert (error.cause, error.ie_type, error.in_bearer_context) == (CauseValue.MANDATORY_IE_MISSING, 73, True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
+from dataclasses import fields as fields_of
 from typing import Any
 
 from epc.wire.errors import WireError
@@ -154,7 +155,7 @@ def _decode_group(octets: bytes, offset: int, end: int, table: Table) -> Group:
         else:
             fields[name] = [value]
     for slot in table.mandatory:
-        if slot.name not in fields and not _is_rejection(fields, slot):
+        if slot.name not in fields and not (_is_rejection(fields, slot) and _may_be_left_out(table, slot)):
             raise _fault("missing", CauseValue.MANDATORY_IE_MISSING, slot, table, end)
     for name, value in fields.items():
         if type(value) is list:
@@ -168,6 +169,11 @@ def _is_rejection(fields: dict[str, Any], slot: Slot) -> bool:
     """A rejection needs its cause and nothing else (TS 29.274 clause 6.1.1)."""
     cause = fields.get("cause")
     return isinstance(cause, Cause) and cause.value >= _FIRST_REJECTION and slot.name != "ebi"
+
+
+def _may_be_left_out(table: Table, slot: Slot) -> bool:
+    """Not so in what has a cause and is no answer, such as a PGW Restart Notification."""
+    return any(each.name == slot.name and each.default is not MISSING for each in fields_of(table.make))
 
 
 def _sender_teid(octets: bytes, offset: int, end: int) -> int:
