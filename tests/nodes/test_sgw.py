@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from epc.node import ConfigError, parse_config
 from epc.peer.gtpc import GtpcTimers, RequestReceived
-from epc.peer.timer import TimerExpired
+from epc.peer.timer import Timer, TimerExpired
 from epc.sgw import Sgw, SgwConfig
 from epc.transport.gtpc import GtpcEndpoint
 from epc.transport.interface import Address, DatagramPort, TappedPacket
@@ -676,6 +676,59 @@ async def test_pgw_adds_and_removes_a_dedicated_bearer(bench: Bench) -> None:
     await bench.pgw.endpoint.request(Address(S5C, 2123), bench.pgw.remote_teid, DeleteBearerRequest(ebis=(6,)))
     [connection] = bench.sgw.connections.values()
     assert sorted(connection.bearers) == [5]
+
+
+@pytest.mark.parametrize(("ebi", "fields", "cause"), [
+    (0, {"cause": Cause(value=CauseValue.UE_REFUSES)}, CauseValue.UE_REFUSES),
+    (6, {"s1u_enb_fteid": None}, CauseValue.INVALID_REPLY_FROM_REMOTE_PEER),
+    (6, {"s1u_sgw_fteid": None}, CauseValue.INVALID_REPLY_FROM_REMOTE_PEER),
+    (5, {}, CauseValue.INVALID_REPLY_FROM_REMOTE_PEER),
+    (0, {}, CauseValue.INVALID_REPLY_FROM_REMOTE_PEER),
+])
+async def test_dedicated_bearer_that_comes_to_nothing_leaves_nothing(bench: Bench, ebi: int, fields: dict[str, Any], cause: CauseValue) -> None:
+    def answer(received: RequestReceived) -> Message:
+        taken = _mme_takes_bearer(received)
+        assert isinstance(taken, CreateBearerResponse)
+        return replace(taken, bearer_contexts=tuple(replace(context, ebi=ebi, **fields) for context in taken.bearer_contexts))
+
+    bench.mme.answers[CreateBearerRequest] = answer
+    bench.mme.remote_teid = await bench.connect()
+    [before] = bench.sgw.forwarder.sessions()
+    packet = await bench.pgw.endpoint.request(Address(S5C, 2123), bench.pgw.remote_teid, _dedicated_bearer())
+    assert isinstance(packet.message, CreateBearerResponse)
+    [context] = packet.message.bearer_contexts
+    assert context.cause.value == cause
+    assert context.s5u_pgw_fteid is not None
+    assert context.s5u_pgw_fteid.teid == 0x5002
+    assert bench.sgw.forwarder.sessions() == (before,)
+    [connection] = bench.sgw.connections.values()
+    assert (sorted(connection.bearers), connection.pending) == ([5], [])
+
+
+async def test_uplink_of_a_dedicated_bearer_passes_before_the_mme_has_answered(bench: Bench) -> None:
+    seen: list[CreateBearerRequest] = []
+
+    def hold(received: RequestReceived) -> None:
+        assert isinstance(received.message, CreateBearerRequest)
+        seen.append(received.message)
+
+    bench.mme.answers[CreateBearerRequest] = hold
+    bench.mme.remote_teid = await bench.connect()
+    asked = asyncio.ensure_future(bench.pgw.endpoint.request(Address(S5C, 2123), bench.pgw.remote_teid, _dedicated_bearer(), Timer("T", 100.0)))
+    await asyncio.sleep(1.0)
+    s1u_sgw = seen[0].bearer_contexts[0].s1u_sgw_fteid
+    assert s1u_sgw is not None
+    bench.ports["enb"].send(gtpu.encode(gtpu.GPdu(payload=b"Evoice"), teid=s1u_sgw.teid), Address(s1u_sgw.host, 2152))
+    await asyncio.sleep(1.0)
+    assert [packet.teid for packet in bench.pgw_received] == [0x5002]
+    await asyncio.sleep(60.0)                       # the MME never answers
+    answer = (await asked).message
+    assert isinstance(answer, CreateBearerResponse)
+    assert answer.cause.value == CauseValue.REMOTE_PEER_NOT_RESPONDING
+    [connection] = bench.sgw.connections.values()
+    assert connection.pending == []
+    [session] = bench.sgw.forwarder.sessions()
+    assert len(session.pdrs) == 2
 
 
 async def test_command_of_the_mme_comes_back_as_the_pgws_request(bench: Bench) -> None:
