@@ -93,7 +93,7 @@ class Pcrf(Node[PcrfConfig]):
         entropy: random.Random | None = None,
     ) -> None:
         super().__init__(config, transport, clock=clock, entropy=entropy)
-        self._calendar = Calendar(config.timezone)
+        self._calendar = Calendar(config.time_zone)
         self._store: PccStore | None = None
         self._revision = 0
         self._watch: asyncio.Task[None] | None = None

@@ -99,7 +99,7 @@ async def test_hours_of_a_policy_begin_and_end_by_themselves(lab: Lab) -> None:
 
 async def test_rule_in_its_hours_only(lab: Lab) -> None:
     await lab.pcrf({"rules": {"games": {"hours": "18:00-20:00", "days": "mon-fri"}, "web": {}}, "policies": [{"rules": ["games", "web"]}]},
-                   timezone="Europe/Madrid")
+                   time_zone="Europe/Madrid")
     pgw = await lab.pgw()
     assert rule_names(await pgw.establish()) == [b"web"]
     await asyncio.sleep(5 * HOUR + 1)                       # 18:00 in Madrid
@@ -409,7 +409,7 @@ def test_wrong_policies_are_explained(policy: dict[str, Any], complaint: str) ->
 
 def test_wrong_time_zone_is_explained() -> None:
     with pytest.raises(ConfigError, match="Europe/Madrid"):
-        config(timezone="Mars/Olympus")
+        config(time_zone="Mars/Olympus")
 
 
 # --- what UEs ask for by themselves -----------------------------------------------------------------------------------
@@ -526,7 +526,7 @@ async def test_database_that_fails_keeps_nobody_from_being_served(lab: Lab, monk
 async def test_rule_with_its_own_times(lab: Lab) -> None:
     pcrf = await lab.pcrf({"rules": {
         "gift": {"active_from": "2023-11-15T14:00", "active_until": "2023-11-15T16:00:00+01:00", "precedence": 1}, "web": {}},
-        "policies": [{"rules": ["gift", "web"], "predefined_groups": ["base"]}]}, timezone="Europe/Madrid")
+        "policies": [{"rules": ["gift", "web"], "predefined_groups": ["base"]}]}, time_zone="Europe/Madrid")
     pgw = await lab.pgw()
     answer = await pgw.establish()
     assert rule_names(answer) == [b"web", b"gift"]
