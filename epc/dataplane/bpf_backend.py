@@ -44,6 +44,7 @@ class BpfForwarder(SocketForwarder):
         super().__init__(buffer_packets=buffer_packets, first_teid=first_teid)
         self._fast = fast
         self._impairments = Impairments("")
+        self._was_impaired = False
         self._interfaces: frozenset[str] = frozenset()      # reference points of the ports
 
     @classmethod
@@ -62,7 +63,8 @@ class BpfForwarder(SocketForwarder):
             await forwarder._open_ports(transport, access, core)
             forwarder._interfaces = frozenset(side.interface for side in (access, core) if side is not None)
             forwarder._impairments = transport.impairments
-            transport.impairments.watch(forwarder._put_all)
+            transport.impairments.watch(forwarder._impairments_changed)
+            forwarder._impairments_changed()
         except BaseException:
             fast.close()
             raise
@@ -117,7 +119,10 @@ class BpfForwarder(SocketForwarder):
             if network_instance in installed.attachments:
                 self._put(installed)
 
-    def _put_all(self) -> None:
+    def _impairments_changed(self) -> None:
+        if self._is_impaired != self._was_impaired:
+            self._was_impaired = self._is_impaired
+            log.info("packets take the slow path, for links are impaired" if self._was_impaired else "links are no longer impaired")
         for installed in self._sessions.values():
             self._put(installed)
 
