@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from epc.dataplane.forwarder import DownlinkData, DropReason, ErrorIndication, Event, Statistics, UsageReport, UsageTrigger
-from epc.dataplane.pfcp_rules import InexpressibleChange, application_pfds, changed, establishment, far_with_tunnel, modification, tunnel_of
-from epc.dataplane.rules import Application, FTeid, Interface, RuleError, Session, SessionChange, Usage
+from epc.dataplane.pfcp_rules import application_pfds, changed, establishment, far_with_tunnel, modification, tunnel_of
+from epc.dataplane.rules import Application, FTeid, Interface, RuleError, Session, SessionChange, Urr, Usage
 from epc.peer.pfcp import AssociationEstablished, AssociationEvent, AssociationLost, LocalEntity, PfcpTimers, RequestReceived
 from epc.peer.timer import TimerExpired
 from epc.transport.exchange import MessageObserver
@@ -57,17 +57,25 @@ _TRIGGERS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Establishment:
+    """A request that is made when it is sent: what is left of quotas may be less by then."""
+
+    session: Session
+
+
 @dataclass(slots=True, eq=False)
 class _Remote:
     """A session over there."""
 
     session: Session                    # its rules when all that is pending is done
     up_seid: int = 0                    # allocated by the user-plane function; 0: it has no such session
-    pending: deque[Message] = field(default_factory=deque)
+    pending: deque[Message | _Establishment] = field(default_factory=deque)
     worker: asyncio.Task[None] | None = None
     failure: RuleError | None = None    # of what nobody has asked about yet
     is_unsure: bool = False             # a modification failed: the rules over there may be others
     usage: dict[int, Usage] = field(default_factory=dict)       # as far as it was reported
+    granted_at: dict[int, Usage] = field(default_factory=dict)  # likewise when the URR was given last
 
 
 class PfcpForwarder:
@@ -183,21 +191,19 @@ class PfcpForwarder:
             raise RuleError(f"session {session.id} exists")
         remote = self._sessions[session.id] = _Remote(session, usage={urr.id: Usage() for urr in session.urrs})
         self._in_use |= _ends(session)
-        self._push(remote, self._establishment(session))
+        self._push(remote, _Establishment(session))
 
     def modify(self, session_id: int, change: SessionChange) -> None:
         remote = self._found(session_id)
         former, remote.session = remote.session, changed(remote.session, change)
+        for urr in change.urrs:
+            remote.granted_at[urr.id] = remote.usage.get(urr.id, Usage())
         self._in_use -= _ends(former)
         self._in_use |= _ends(remote.session)
         if remote.is_unsure:
             self._establish_anew(remote)
             return
-        try:
-            message = modification(former, change, usage_period_s=self._usage_period_s)
-        except InexpressibleChange:
-            self._establish_anew(remote)
-            return
+        message = modification(former, change, usage_period_s=self._usage_period_s)
         if message is not None:
             self._push(remote, message)
 
@@ -262,9 +268,12 @@ class PfcpForwarder:
 
     # Requests, in order
 
-    def _establishment(self, session: Session) -> SessionEstablishmentRequest:
+    def _establishment(self, remote: _Remote, session: Session) -> SessionEstablishmentRequest:
+        """A function that has lost the session gets what is left of its quotas."""
         local = self.endpoint.machine.local
-        return establishment(session, node_id=local.node_id, host=self.endpoint.local.host, usage_period_s=self._usage_period_s)
+        urrs = [_what_is_left(urr, remote.granted_at.get(urr.id, Usage()), remote.usage.get(urr.id, Usage())) for urr in session.urrs]
+        return establishment(
+            replace(session, urrs=tuple(urrs)), node_id=local.node_id, host=self.endpoint.local.host, usage_period_s=self._usage_period_s)
 
     def _establish_anew(self, remote: _Remote) -> None:
         """From nothing, with the rules as they shall be."""
@@ -272,9 +281,9 @@ class PfcpForwarder:
         if remote.up_seid:
             remote.pending.append(SessionDeletionRequest())
         remote.is_unsure = False
-        self._push(remote, self._establishment(remote.session))
+        self._push(remote, _Establishment(remote.session))
 
-    def _push(self, remote: _Remote, message: Message) -> None:
+    def _push(self, remote: _Remote, message: Message | _Establishment) -> None:
         remote.pending.append(message)
         if remote.worker is None:
             remote.worker = asyncio.get_running_loop().create_task(self._work(remote), name=f"{self.endpoint.interface} session {remote.session.id}")
@@ -282,7 +291,8 @@ class PfcpForwarder:
     async def _work(self, remote: _Remote) -> None:
         try:
             while remote.pending:
-                message = remote.pending.popleft()
+                wanted = remote.pending.popleft()
+                message = self._establishment(remote, wanted.session) if isinstance(wanted, _Establishment) else wanted
                 # one that is there is not established again, and one that is not can be neither changed nor deleted
                 if bool(remote.up_seid) is not isinstance(message, SessionEstablishmentRequest):
                     try:
@@ -406,6 +416,14 @@ class PfcpForwarder:
             return self._sessions[session_id]
         except KeyError:
             raise RuleError(f"no session {session_id}") from None
+
+
+def _what_is_left(urr: Urr, granted_at: Usage, used: Usage) -> Urr:
+    volume, duration_s = urr.volume_quota_octets, urr.time_quota_s
+    return replace(
+        urr, volume_quota_octets=None if volume is None else max(0, volume - (used.octets - granted_at.octets)),
+        time_quota_s=None if duration_s is None else max(0.0, duration_s - (used.duration_s - granted_at.duration_s)),
+    )
 
 
 def _ends(session: Session) -> set[FTeid]:

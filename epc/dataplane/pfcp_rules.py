@@ -62,10 +62,6 @@ class RuleFailure(RuleError):
         self.failed_rule_id = FailedRuleId(type=rule_type, id=rule_id)
 
 
-class InexpressibleChange(RuleError):
-    """A change that a Session Modification Request cannot say; a new session with the rules as they shall be can."""
-
-
 # --- from the forwarder's rules to PFCP ---------------------------------------------------------------------------------------
 
 
@@ -84,16 +80,18 @@ def modification(former: Session, change: SessionChange, *, usage_period_s: int 
     """What of ``change`` is new to a session with the rules ``former``; ``None`` when nothing is.
 
     A FAR that buffers is always told again: that is how its next packet is announced anew; and so is a URR, whose quota is granted anew.
-    Raises :class:`InexpressibleChange` for what updates cannot say, since what is absent from them stays as it is.
+    What is absent from an update stays as it is; a rule that loses something is therefore removed, and created with the same id.
     """
     pdrs, fars, qers, urrs = _by_id(former.pdrs), _by_id(former.fars), _by_id(former.qers), _by_id(former.urrs)
-    # one that redirects no longer is another one with the same id: an update cannot take that away
-    anew = [far.id for far in change.fars if far.id in fars and fars[far.id].redirect_url is not None and far.redirect_url is None]
-    for far_id in anew:
-        del fars[far_id]
+    pdrs_anew = [pdr.id for pdr in change.pdrs if pdr.id in pdrs and _pdr_loses(pdrs[pdr.id], pdr)]
+    fars_anew = [far.id for far in change.fars if far.id in fars and _far_loses(fars[far.id], far)]
+    for rule_id in pdrs_anew:
+        del pdrs[rule_id]
+    for rule_id in fars_anew:
+        del fars[rule_id]
     message = pfcp.SessionModificationRequest(
-        remove_pdrs=tuple([pfcp.RemovePdr(pdr_id=rule_id) for rule_id in change.remove_pdrs]),
-        remove_fars=tuple([pfcp.RemoveFar(far_id=rule_id) for rule_id in (*change.remove_fars, *anew)]),
+        remove_pdrs=tuple([pfcp.RemovePdr(pdr_id=rule_id) for rule_id in (*change.remove_pdrs, *pdrs_anew)]),
+        remove_fars=tuple([pfcp.RemoveFar(far_id=rule_id) for rule_id in (*change.remove_fars, *fars_anew)]),
         remove_urrs=tuple([pfcp.RemoveUrr(urr_id=rule_id) for rule_id in change.remove_urrs]),
         remove_qers=tuple([pfcp.RemoveQer(qer_id=rule_id) for rule_id in change.remove_qers]),
         create_pdrs=tuple([_create_pdr(pdr) for pdr in change.pdrs if pdr.id not in pdrs]),
@@ -138,9 +136,18 @@ def _create_pdr(pdr: Pdr) -> pfcp.CreatePdr:
     )
 
 
+def _pdr_loses(former: Pdr, pdr: Pdr) -> bool:
+    return any(getattr(former, name) and not getattr(pdr, name) for name in ("local_f_teid", "qer_ids", "urr_ids"))
+
+
+def _far_loses(former: Far, far: Far) -> bool:
+    """What it does not do while it waits or drops is of no account."""
+    if ApplyAction.FORWARD not in far.apply_action:
+        return False
+    return any(getattr(former, name) and not getattr(far, name) for name in ("outer_header_creation", "redirect_url"))
+
+
 def _update_pdr(former: Pdr, pdr: Pdr) -> pfcp.UpdatePdr:
-    if (former.qer_ids and not pdr.qer_ids) or (former.urr_ids and not pdr.urr_ids) or (former.local_f_teid is not None and pdr.local_f_teid is None):
-        raise InexpressibleChange(f"PDR {pdr.id} cannot lose its tunnel, all its QERs or all its URRs in an update")
     same_packets = replace(former, far_id=pdr.far_id, qer_ids=pdr.qer_ids, urr_ids=pdr.urr_ids, precedence=pdr.precedence) == pdr
     return pfcp.UpdatePdr(
         pdr_id=pdr.id, precedence=min(pdr.precedence, _HIGHEST_PRECEDENCE) if pdr.precedence != former.precedence else None,
@@ -221,8 +228,6 @@ def _create_far(far: Far) -> pfcp.CreateFar:
 
 
 def _update_far(former: Far, far: Far, *, end_marker: bool) -> pfcp.UpdateFar:
-    if former.outer_header_creation is not None and far.outer_header_creation is None and ApplyAction.FORWARD in far.apply_action:
-        raise InexpressibleChange(f"FAR {far.id} cannot lose its tunnel in an update")
     parameters = None
     if ApplyAction.FORWARD in far.apply_action:
         parameters = pfcp.UpdateForwardingParameters(

@@ -427,14 +427,37 @@ async def test_reports_of_the_node_and_requests_that_make_no_sense_are_answered(
     assert answers == [CauseValue.REQUEST_ACCEPTED, CauseValue.SERVICE_NOT_SUPPORTED, CauseValue.SESSION_CONTEXT_NOT_FOUND]
 
 
-async def test_change_that_no_update_can_say_makes_a_new_session(bench: Bench) -> None:
-    session = await bench.install()
+async def test_rule_that_loses_something_is_made_anew_in_the_same_session(bench: Bench) -> None:
+    """An update cannot take away; the other rules, and what is left of a quota, stay as they are."""
+    session = await bench.install(quota=50)
+    await bench.send("pgw", session.pdrs[1].local_f_teid)
     (before,) = bench.shown()
     pdr = Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=session.pdrs[0].local_f_teid, far_id=1)
     bench.forwarder.modify(1, SessionChange(pdrs=(pdr,)))
     await bench.forwarder.confirmed(1)
     (after,) = bench.shown()
-    assert before["seid"] != after["seid"]
-    await bench.send("enb", pdr.local_f_teid)
-    assert bench.received["pgw"] == [0x5001]
+    assert before["seid"] == after["seid"]
+    await bench.send("enb", pdr.local_f_teid, count=5)
+    assert bench.received["pgw"] == [0x5001] * 5
+    await bench.send("pgw", session.pdrs[1].local_f_teid, count=5)
+    assert bench.received["enb"] == [0x8001] * 3
     assert bench.forwarder.session(1) == Session(id=1, pdrs=(pdr, session.pdrs[1]), fars=session.fars, urrs=session.urrs)
+
+
+async def test_restarted_function_gets_what_is_left_of_a_quota() -> None:
+    bench = Bench()
+    await bench.start(usage_period_s=1)
+    session = await bench.install(quota=100)
+    uplink = session.pdrs[0].local_f_teid
+    await bench.send("enb", uplink, count=3)
+    await asyncio.sleep(1.5)
+    assert bench.forwarder.usage(1)[1].octets == 60
+    await bench.node.stop()
+    bench.node = bench.new_node(2000.0)
+    await bench.node.start()
+    await asyncio.sleep(60)
+    assert len(bench.shown()) == 1
+    await bench.send("enb", uplink, count=5)
+    assert len(bench.received["pgw"]) == 5          # of 20 octets each, the last of which used it up
+    assert [event.trigger for event in bench.events if isinstance(event, UsageReport)] == [UsageTrigger.VOLUME_QUOTA]
+    await bench.stop()
