@@ -62,7 +62,7 @@ class Agreement(Section):
     currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")] = "EUR"
     decimal_places: Annotated[int, Field(ge=0, le=6, description="of the charges in TAP files")] = 4
     rates: Annotated[tuple[WholesaleRate, ...], Field(min_length=1)]
-    tax_percent: Annotated[Amount, Field(le=100)] = Decimal(0)
+    tax_percent: Annotated[Amount, Field(lt=100)] = Decimal(0)
     test_data: bool = Field(default=True, description="marks TAP files as test data, which nobody pays (file type T)")
 
 
