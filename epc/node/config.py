@@ -81,9 +81,9 @@ Digits = Annotated[str, BeforeValidator(_quoted)]
 PlmnDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{5,6}$")]
 ImsiDigits = Annotated[Digits, StringConstraints(pattern=r"^\d{6,15}$")]
 Seconds = Annotated[float, Field(gt=0)]
+Hours = Annotated[Digits, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]     # 22:00-06:00
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit/s|bps)?")
-_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 
 
 def _bit_rate(value: object) -> object:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from epc.node import NodeConfig, Section
-from epc.node.config import Digits, ImsiDigits, Octets, PlmnDigits, Seconds, TimeZoneName
+from epc.node.config import Hours, ImsiDigits, Octets, PlmnDigits, Seconds, TimeZoneName
 from epc.node.database import check_database_url
 from epc.node.diameter import DiameterServer
 from epc.ocs.money import parse_money
@@ -36,7 +36,6 @@ Money = Annotated[int, BeforeValidator(_money), WithJsonSchema(_AMOUNT)]
 Price = Annotated[int, BeforeValidator(_money), Field(ge=0), WithJsonSchema(_AMOUNT)]
 WholeSeconds = Annotated[int, Field(ge=1, le=0xFFFFFFFF)]
 Number32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
-Hours = Annotated[Digits, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 FilterRule = Annotated[str, StringConstraints(pattern=r"^(permit|deny) (in|out) (ip|\d{1,3}) from \S.* to \S.*$")]
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime
 import re
-import zoneinfo
 from collections.abc import Iterable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import BeforeValidator
 
-from epc.node.config import Digits
+from epc.node.config import zone_named
 
 Period = Literal["hour", "day", "week", "month", "ever"]
 
@@ -36,17 +35,7 @@ def _days(value: object) -> object:
     return tuple(sorted(set(found), key=DAYS.index))
 
 
-def _time_zone(text: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(text)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError("no time zone of the IANA database, such as Europe/Madrid or UTC") from None
-    return text
-
-
-Hours = Annotated[Digits, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-(([01]\d|2[0-3]):[0-5]\d|24:00)$")]
 Days = Annotated[tuple[str, ...], BeforeValidator(_days)]
-TimeZone = Annotated[str, AfterValidator(_time_zone)]
 
 
 def hours_of(text: str) -> tuple[datetime.time, datetime.time]:
@@ -72,7 +61,7 @@ class Calendar:
     """The wall clock of the operator."""
 
     def __init__(self, time_zone: str) -> None:
-        self._zone = zoneinfo.ZoneInfo(time_zone)
+        self._zone = zone_named(time_zone)
 
     def at(self, seconds: float) -> datetime.datetime:
         return datetime.datetime.fromtimestamp(seconds, self._zone)

@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from epc.node import NodeConfig, Section
-from epc.node.config import PlmnDigits, Seconds
+from epc.node.config import BitRate, PlmnDigits, Seconds, TimeZoneName
 from epc.node.database import check_database_url
 from epc.node.diameter import DiameterListen, DiameterPeer, DiameterServer
-from epc.pcrf.calendar import TimeZone
-from epc.pcrf.pcc import Arp, BitRate, PolicyBook, Qci
+from epc.pcrf.pcc import Arp, PolicyBook, Qci
 
 MediaName = Literal["audio", "video", "data", "application", "control", "text", "message", "other"]
 
@@ -91,7 +90,7 @@ class PcrfConfig(NodeConfig):
         default=None, description="rules, policies and usage: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME, also the HSS's own; default: "
                                   "pcc.sqlite in state_directory, or in memory where there is none")
     database_poll_s: Seconds = Field(default=2.0, description="how often the database is asked for what other programs changed")
-    time_zone: TimeZone = Field(default="UTC", description="of hours, days and periods of counting, such as Europe/Madrid")
+    time_zone: TimeZoneName = Field(default="UTC", description="of hours, days and periods of counting, such as Europe/Madrid")
     home_plmns: tuple[PlmnDigits, ...] = Field(default=(), description="networks besides the IMSI's own that count as home")
     policy: PolicyBook = PolicyBook()
     policy_file: Path | None = Field(default=None, description="a YAML file with the keys of policy; ctl reload_policy puts it in the place of "

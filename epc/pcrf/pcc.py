@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import datetime
-import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from epc.node import Section
-from epc.node.config import Digits, PlmnDigits
-from epc.pcrf.calendar import Days, Hours, Period
+from epc.node.config import BitRate, Digits, Hours, Octets, PlmnDigits
+from epc.pcrf.calendar import Days, Period
 from epc.wire.diameter import RatType
 from epc.wire.diameter.gx import EventTrigger
 
 GBR_QCIS = frozenset({1, 2, 3, 4, 65, 66, 67, 71, 72, 73, 74, 75, 76})     # TS 23.203 table 6.1.7
-MAXIMUM_BPS = 0xFFFFFFFF                                                    # what Max-Requested-Bandwidth can say
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(?:bit/s|bps)?")
-_VOLUME = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)B?")
-_FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
-
-
-def _bit_rate(value: object) -> object:
-    """``50M`` is 50 Mbit/s."""
-    match = _RATE.fullmatch(value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and match is None:
-        raise ValueError("a bit rate is a number with k, M or G")
-    return round(float(match[1]) * _FACTORS[match[2]]) if match else value
-
-
-def _octets(value: object) -> object:
-    """``10M`` is ten million octets."""
-    match = _VOLUME.fullmatch(value.strip()) if isinstance(value, str) else None
-    if isinstance(value, str) and match is None:
-        raise ValueError("a volume is a number of octets with k, M or G")
-    return round(float(match[1]) * _FACTORS[match[2]]) if match else value
-
-
-BitRate = Annotated[int, BeforeValidator(_bit_rate), Field(ge=0, le=MAXIMUM_BPS)]
-Octets = Annotated[int, BeforeValidator(_octets), Field(ge=1), WithJsonSchema(
-    {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{_VOLUME.pattern}$"}]})]
 Qci = Annotated[int, Field(ge=1, le=254)]
 Number32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 ImsiPattern = Annotated[Digits, StringConstraints(pattern=r"^\d{1,15}$|^\d{0,14}\*$")]

@@ -408,7 +408,7 @@ def test_wrong_policies_are_explained(policy: dict[str, Any], complaint: str) ->
 
 
 def test_wrong_time_zone_is_explained() -> None:
-    with pytest.raises(ConfigError, match="Europe/Madrid"):
+    with pytest.raises(ConfigError, match="no time zone Mars/Olympus"):
         config(time_zone="Mars/Olympus")
 
 
