@@ -99,6 +99,8 @@ def _receive_verified(mme: Mme, association: S1Association, enb_ue_s1ap_id: int,
             _not_expected(mme, connection, initial.message)
         release(mme, connection, NORMAL_RELEASE)
         return
+    if isinstance(initial.message, nas.TrackingAreaUpdateRequest):
+        ue.note_update()
     running = ue.slot.running       # what ran over the former connection has lost it, unless it says otherwise
     collision = Collision.REPLACE if running is None else running.collisions.get(type(initial.message), Collision.REPLACE)
     ue.slot.start(procedure, mme, ue, initial.message, collision=collision)
@@ -185,6 +187,8 @@ def receive_uplink(mme: Mme, connection: S1Connection, ue: UeContext, octets: by
         mme.log.info("nas.discarded", reason=str(error))
         return
     mme.metrics.message_received("NAS", type(message).__name__)
+    if isinstance(message, nas.TrackingAreaUpdateRequest):
+        ue.note_update()
     running = ue.slot.running
     if isinstance(message, nas.AttachRequest):
         ue.unprotected_request = None if connection.is_secured else plain

@@ -100,10 +100,10 @@ async def _drop_inactive(mme: Mme, ue: UeContext, active: tuple[int, ...]) -> No
     session = ue.session
     if session is None:
         return
-    lost = [linked_ebi for linked_ebi in session.pdns if linked_ebi not in active]
+    lost = [linked_ebi for linked_ebi in session.pdns if linked_ebi not in active and linked_ebi in ue.ebis_at_update]
     if len(lost) == len(session.pdns):
         await mme.s11.delete_session(session, ue)
         return
     for linked_ebi in lost:
         await mme.s11.delete_pdn_connection(session, linked_ebi, ue.known_location.uli)
-    bearers_lost(mme, ue, [bearer.ebi for bearer in session.bearers() if bearer.ebi not in active])
+    bearers_lost(mme, ue, [ebi for ebi in ue.ebis_at_update if ebi not in active])

@@ -132,6 +132,7 @@ class UeContext:
     claimed: UeContext | None = None
     unprotected_request: bytes | None = None        # the initial message, if it came without integrity protection that could be verified
     attach_request: nas.AttachRequest | None = None         # of the attach that runs
+    ebis_at_update: frozenset[int] = frozenset()            # bearers when its tracking area update request came, which may wait for its turn
     paged: Dialogue | None = None                           # hears when the phone answers paging
     gone: asyncio.TimerHandle | None = None                 # mobile reachable timer, or the time to purge
 
@@ -168,6 +169,10 @@ class UeContext:
         if self.location is None:
             raise LookupError("the phone has not been heard yet")
         return self.location
+
+    def note_update(self) -> None:
+        """A tracking area update request has come: what it says of bearers is about those that there are now."""
+        self.ebis_at_update = frozenset() if self.session is None else frozenset([bearer.ebi for bearer in self.session.bearers()])
 
     def stop_clock(self) -> None:
         """Stop the mobile reachable timer, or the purge."""

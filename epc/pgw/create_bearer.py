@@ -44,6 +44,7 @@ async def create_bearer(
         for rule in rules:
             rule.moving_to = bearer
         pgw.apply(session)
+        await pgw.confirmed(session)
 
         #  3 SGW, MME, eNodeB and UE
         step(3, "sgw")

@@ -40,6 +40,7 @@ async def create_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
             bearer = _prepare(sgw, connection, context)
             undo.callback(sgw.abandon_bearer, connection, bearer)
             wanted[bearer.s1u_sgw] = context, bearer
+        await sgw.confirmed(connection)
         step(3, "mme")
         onward = replace(
             request, pgw_fq_csid=None, unknown=(),

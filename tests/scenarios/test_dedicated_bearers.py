@@ -570,3 +570,85 @@ async def test_phone_asks_but_refuses_what_it_gets(network) -> None:
         asking.cancel()
         await lab.detach(phone)
         await world.at_rest()
+
+
+# --- collisions -----------------------------------------------------------------------------------------------------------------
+
+STAGES = [("S5/S8", "Create Bearer Request"), ("S11", "Create Bearer Request"), ("S1-MME", "Activate Dedicated EPS Bearer Context Request"),
+          ("S1-MME", "Activate Dedicated EPS Bearer Context Accept"), ("S11", "Create Bearer Response"), ("S5/S8", "Create Bearer Response")]
+
+
+@pytest.mark.parametrize(("interface", "name"), STAGES)
+@pytest.mark.parametrize("event", ["update", "radio lost", "power lost", "network detaches", "PCRF ends the session", "rule is taken back",
+                                   "further rule", "HSS cancels"])
+async def test_what_may_happen_while_a_bearer_is_set_up(network, interface: str, name: str, event: str) -> None:
+    """Whatever it is: in the end everybody agrees on the bearers, and nothing is left of the phone when it has gone."""
+    async with network(policy()) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        background: list[asyncio.Future[Any]] = []
+
+        async def take_back() -> None:
+            await asyncio.sleep(0.005)          # the PCRF has yet to hear that its push arrived
+            await withdraw(world, "video")
+
+        def happen() -> None:
+            match event:
+                case "update":
+                    background.append(asyncio.ensure_future(phone.ue.update_tracking_area(active=True)))
+                case "radio lost":
+                    phone.ue.lose_radio()
+                case "power lost":
+                    phone.ue.lose_power()
+                case "network detaches":
+                    background.append(asyncio.ensure_future(world.node("mme1")._command_detach(imsi=IMSI)))
+                case "PCRF ends the session":
+                    background.append(asyncio.ensure_future(world.node("pcrf1")._release(imsi=IMSI)))
+                case "rule is taken back":
+                    background.append(asyncio.ensure_future(take_back()))
+                case "further rule":
+                    background.append(asyncio.ensure_future(push(world, "voice")))
+                case _:
+                    background.append(asyncio.ensure_future(world.node("mme1")._command_detach(imsi=IMSI, reattach="yes")))
+
+        world.when(interface, name, happen)
+        await push(world, "video")
+        await asyncio.sleep(60)
+        await asyncio.gather(*background, return_exceptions=True)
+        await lab.settled(patience_s=120)
+        lab.check_invariants(nothing_left=False)
+        if phone.ue.registered:
+            if not phone.ue.connected:
+                await lab.ping(phone, lab.server, count=1)
+                await quiet(world)
+            expected = {"rule is taken back": [5], "further rule": [5, 6, 7]}.get(event, [5, 6])
+            if event in ("HSS cancels", "PCRF ends the session"):
+                expected = [5]                  # attached anew, and the push was for the former session
+            assert bearers(world) == everywhere(*expected)
+            await lab.detach(phone)
+        else:
+            assert event in ("power lost", "network detaches", "PCRF ends the session")
+            if event == "power lost":
+                cell = world.node("enb1").cells[0]
+                phone.ue.camp_on(cell)
+                await lab.attach(phone)
+                await lab.detach(phone)
+        await world.at_rest()
+
+
+async def test_push_meets_the_phones_own_service_request(network) -> None:
+    async with network(policy()) as world:
+        lab, phone, enb = world.lab, world.lab.phone(IMSI), world.node("enb1")
+        await lab.attach(phone)
+        for interface, name in (("S1-MME", "Service Request"), ("S11", "Modify Bearer Request"), ("S1-MME", "Initial Context Setup Response")):
+            enb.request_release(enb.ues.on_radio(phone.ue.radio), USER_INACTIVITY)
+            await quiet(world)
+            world.when(interface, name, lambda: asyncio.ensure_future(push(world, "voice")))
+            await lab.ping(phone, lab.server, count=1)
+            await quiet(world, 5.0)
+            assert bearers(world) == everywhere(5, 6)
+            await withdraw(world, "voice")
+            await quiet(world)
+            assert bearers(world) == everywhere(5)
+        await lab.detach(phone)
+        await world.at_rest()
