@@ -41,11 +41,19 @@ from epc.wire.diameter.charging import (
     TriggerType,
 )
 from epc.wire.diameter.gx import CcRequestType
-from epc.wire.diameter.policy import ChargingRuleDefinition, ChargingRuleInstall, ChargingRuleRemove, FlowInformation, ReportingLevel
+from epc.wire.diameter.policy import (
+    ChargingRuleDefinition,
+    ChargingRuleInstall,
+    ChargingRuleRemove,
+    FlowInformation,
+    QosInformation,
+    ReportingLevel,
+)
 from epc.wire.gtpv2 import (
     Ambr,
     Arp,
     BearerContextToBeCreated,
+    BearerContextUpdateAnswered,
     BearerQos,
     Cause,
     CauseValue,
@@ -65,8 +73,10 @@ from epc.wire.gtpv2 import (
     Tai,
     UeTimeZone,
     Uli,
+    UpdateBearerRequest,
+    UpdateBearerResponse,
 )
-from epc.wire.identity import Imsi, Plmn
+from epc.wire.identity import Ebi, Imsi, Plmn
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -226,6 +236,10 @@ class Bench:
             destination_host=f"pgw1.{REALM}", **fields))
 
     def _serve(self, received: RequestReceived) -> None:
+        if isinstance(received.message, UpdateBearerRequest):
+            self.sgw.respond(received, UpdateBearerResponse(
+                cause=ACCEPTED, bearer_contexts=(BearerContextUpdateAnswered(ebi=Ebi(5), cause=ACCEPTED),)), self.session.s5c_pgw_teid)
+            return
         assert isinstance(received.message, DeleteBearerRequest)
         self.deleted.append(received.message)
         self.sgw.respond(received, DeleteBearerResponse(cause=ACCEPTED, linked_ebi=5), self.session.s5c_pgw_teid)
@@ -536,6 +550,22 @@ async def test_rating_condition_change_is_reported_where_the_ocs_wants_it(bench:
     await it.modify(rat_type=RatType.UTRAN)             # disarmed
     await asyncio.sleep(0.1)
     assert len(it.ocs.requests) == 4
+
+
+async def test_change_of_the_bit_rate_or_of_the_sgw_is_a_rating_condition_too(bench: Open) -> None:
+    it = await bench(rules=(rule("all", 20),))
+    it.ocs.script = [credit(quota(100_000, trigger=Trigger(trigger_type=(
+        TriggerType.CHANGEINQOS_APN_AGGREGATE_MAXIMUM_BIT_RATE, TriggerType.CHANGE_IN_SGSN_IP_ADDRESS))))]
+    await it.attach()
+    assert await it.passes(500)
+    await it.push(qos_information=(QosInformation(apn_aggregate_max_bitrate_ul=5_000_000, apn_aggregate_max_bitrate_dl=7_000_000),))
+    await asyncio.sleep(0.5)
+    assert it.ocs.told()[1:] == [("update", [(20, 1000, "RATING_CONDITION_CHANGE", True)])]
+    assert it.ocs.requests[1].service_information.ps_information.qos_information.apn_aggregate_max_bitrate_dl == 7_000_000
+    await it.modify(sender_fteid=Fteid.at(InterfaceType.S5_S8_SGW_GTP_C, 0x2002, "10.0.0.33"))
+    await asyncio.sleep(0.5)
+    assert it.ocs.told()[2:] == [("update", [(20, 0, "RATING_CONDITION_CHANGE", True)])]
+    assert [str(address) for address in it.ocs.requests[2].service_information.ps_information.sgsn_address] == ["10.0.0.33"]
 
 
 async def test_cell_triggers_have_the_mme_report_cells(bench: Open) -> None:

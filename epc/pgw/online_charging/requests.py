@@ -142,7 +142,8 @@ def ps_information(pgw: Pgw, session: PdnSession) -> PsInformation:
     where = session.whereabouts
     qos, ambr = session.policy.qos, session.policy.ambr
     return PsInformation(
-        tgpp_charging_id=session.charging_id.to_bytes(4, "big"), tgpp_pdp_type=PdpType.IPV4, pdp_address=(session.ue_address,),
+        tgpp_charging_id=session.charging_id.to_bytes(4, "big"), pdn_connection_charging_id=session.charging_id,
+        tgpp_pdp_type=PdpType.IPV4, pdp_address=(session.ue_address,),
         qos_information=QosInformation(
             qos_class_identifier=qos.qci, apn_aggregate_max_bitrate_ul=None if ambr is None else ambr.uplink_kbps * 1000,
             apn_aggregate_max_bitrate_dl=None if ambr is None else ambr.downlink_kbps * 1000),
