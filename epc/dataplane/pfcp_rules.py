@@ -72,8 +72,16 @@ def establishment(
     return pfcp.SessionEstablishmentRequest(
         node_id=node_id, cp_fseid=Fseid.at(session.id, host), create_pdrs=tuple([_create_pdr(pdr) for pdr in session.pdrs]),
         create_fars=tuple([_create_far(far) for far in session.fars]), create_urrs=tuple([_create_urr(urr, usage_period_s) for urr in session.urrs]),
-        create_qers=tuple([_create_qer(qer) for qer in session.qers]), pdn_type=pfcp.PdnType.IPV4,
+        create_qers=tuple([_create_qer(qer) for qer in session.qers]), pdn_type=_pdn_type(session),
     )
+
+
+def _pdn_type(session: Session) -> pfcp.PdnType:
+    """An SGW's rules name no addresses, and any will do."""
+    ues = [pdr.ue_ip_address for pdr in session.pdrs if pdr.ue_ip_address is not None]
+    if not any(ue.ipv6_prefix is not None for ue in ues):
+        return pfcp.PdnType.IPV4
+    return pfcp.PdnType.IPV4V6 if any(ue.ipv4 is not None for ue in ues) else pfcp.PdnType.IPV6
 
 
 def modification(former: Session, change: SessionChange, *, usage_period_s: int | None = None) -> pfcp.SessionModificationRequest | None:

@@ -48,6 +48,7 @@ async def erab_modify(enb: Enb, ue: UeContext, request: ERABModifyRequest) -> No
         cause = error.s1ap_cause if isinstance(error, Refusal) else RADIO_FAILURE
         respond(ue, request, [], [*failed, *(ERABItem(e_rab_id=item.e_rab_id, cause=cause) for item in accepted)])
         raise
+    enb.user_plane.set_aggregate_rate(ue, request.ue_aggregate_maximum_bitrate)
     for item in accepted:
         bearer = ue.bearers[Ebi(item.e_rab_id)]
         enb.user_plane.change_qos(bearer, item.e_rab_level_qos_parameters)

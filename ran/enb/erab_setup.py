@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @procedure(spec="TS 36.413 clause 8.2.1", starts_on=ERABSetupRequest, collisions=BEHIND_EACH_OTHER)
 async def erab_setup(enb: Enb, ue: UeContext, request: ERABSetupRequest) -> None:
     items = request.e_rab_to_be_setup_list_bearer_su_req
+    enb.user_plane.set_aggregate_rate(ue, request.ue_aggregate_maximum_bitrate)
     async with AsyncExitStack() as undo:
         admitted, failed = set_up_tunnels(enb, ue, items)
         for bearer in admitted:

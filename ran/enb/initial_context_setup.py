@@ -39,6 +39,7 @@ async def initial_context_setup(enb: Enb, ue: UeContext, request: InitialContext
             step(2, "bearers")
             items = request.e_rab_to_be_setup_list_ctxt_su_req
             undo.callback(enb.user_plane.release_all, ue)
+            enb.user_plane.set_aggregate_rate(ue, request.ue_aggregate_maximum_bitrate)
             admitted, failed = set_up_tunnels(enb, ue, items)
             if not admitted:
                 raise Refusal(failed[0].cause, "no E-RAB could be set up")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from epc.dataplane.rules import FTeid
 from epc.procedure import Dialogue, Procedure, Runner, Slot
 from epc.wire.identity import Ebi, Plmn
-from epc.wire.s1ap import GBRQosInformation, Message
+from epc.wire.s1ap import GBRQosInformation, Message, UEAggregateMaximumBitrate
 from ran.enb.radio import RadioConnection
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ class UeContext:
     """
 
     __slots__ = (
-        "bearers", "capability_known", "dialogue", "early_nas", "enb_ue_s1ap_id", "inactivity", "k_enb", "last_activity", "link", "mme_ue_s1ap_id",
+        "aggregate_rate", "bearers", "capability_known", "dialogue", "early_nas", "enb_ue_s1ap_id", "inactivity", "k_enb", "last_activity", "link",
+        "mme_ue_s1ap_id",
         "on_air", "radio", "radio_dialogue", "release_requested", "secured", "selected_plmn", "slot", "stream",
     )
 
@@ -69,6 +70,7 @@ class UeContext:
         self.stream = stream
         self.selected_plmn = selected_plmn
         self.bearers: dict[Ebi, Bearer] = {}
+        self.aggregate_rate: UEAggregateMaximumBitrate | None = None       # UE-AMBR: what its non-GBR bearers may use together
         self.k_enb: bytes | None = None
         self.secured = False            # AS security is on
         self.capability_known = False   # the MME has the UE radio capability

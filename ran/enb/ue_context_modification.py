@@ -35,6 +35,7 @@ async def ue_context_modification(enb: Enb, ue: UeContext, request: UEContextMod
     except TimerExpired:
         refuse(ue, request, RADIO_FAILURE)
         raise
+    enb.user_plane.set_aggregate_rate(ue, request.ue_aggregate_maximum_bitrate)
     ue.send(UEContextModificationResponse(mme_ue_s1ap_id=request.mme_ue_s1ap_id, enb_ue_s1ap_id=ue.enb_ue_s1ap_id))
 
 

@@ -11,7 +11,7 @@ from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, Se
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.transport.interface import Transport
 from epc.wire.identity import Ebi
-from epc.wire.s1ap import ERABLevelQoSParameters
+from epc.wire.s1ap import ERABLevelQoSParameters, UEAggregateMaximumBitrate
 from ran.enb.ue_context import Bearer, UeContext
 
 _UPLINK, _DOWNLINK = 1, 2       # identities of a session's rules
@@ -89,6 +89,13 @@ class UserPlane:
         bearer.qci, bearer.gbr = qos.qci, qos.gbr_qos_information
         self.forwarder.modify(bearer.session_id, SessionChange(qers=(_rates(bearer),)))
 
+    def set_aggregate_rate(self, ue: UeContext, rate: UEAggregateMaximumBitrate | None) -> None:
+        """UE-AMBR (TS 23.401 clause 4.7.3), which all the UE's non-GBR bearers share; ``None`` changes nothing."""
+        if rate is not None and rate != ue.aggregate_rate:
+            ue.aggregate_rate = rate
+            for bearer in ue.bearers.values():
+                self.forwarder.modify(bearer.session_id, SessionChange(qers=(_rates(bearer),)))
+
     def move(self, bearer: Bearer, s1u_sgw_teid: FTeid) -> None:
         """The SGW's end is another one now."""
         self.forwarder.modify(bearer.session_id, SessionChange(fars=(_towards_sgw(s1u_sgw_teid),)))
@@ -118,13 +125,18 @@ def _name(session_id: int) -> str:
 
 
 def _rates(bearer: Bearer) -> Qer:
-    """A GBR bearer's rates; others have none of their own."""
-    gbr = bearer.gbr
-    if gbr is None:
+    """A GBR bearer's own; the others share one among all those of the UE."""
+    gbr, ue = bearer.gbr, bearer.link.ue
+    if gbr is not None:
+        return Qer(
+            id=_RATES, uplink_mbr_bps=gbr.e_rab_maximum_bitrate_ul, downlink_mbr_bps=gbr.e_rab_maximum_bitrate_dl,
+            uplink_gbr_bps=gbr.e_rab_guaranteed_bitrate_ul, downlink_gbr_bps=gbr.e_rab_guaranteed_bitrate_dl)
+    rate = ue.aggregate_rate
+    if rate is None:
         return Qer(id=_RATES)
     return Qer(
-        id=_RATES, uplink_mbr_bps=gbr.e_rab_maximum_bitrate_ul, downlink_mbr_bps=gbr.e_rab_maximum_bitrate_dl,
-        uplink_gbr_bps=gbr.e_rab_guaranteed_bitrate_ul, downlink_gbr_bps=gbr.e_rab_guaranteed_bitrate_dl)
+        id=_RATES, correlation_id=ue.enb_ue_s1ap_id, uplink_mbr_bps=rate.ue_aggregate_maximum_bit_rate_ul,
+        downlink_mbr_bps=rate.ue_aggregate_maximum_bit_rate_dl)
 
 
 def _towards_sgw(tunnel: FTeid) -> Far:

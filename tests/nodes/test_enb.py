@@ -7,6 +7,7 @@ import gc
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -36,6 +37,7 @@ from epc.wire.s1ap import (
     ERABToBeSetupItemBearerSUReq,
     ERABToBeSetupItemCtxtSUReq,
     ErrorIndication,
+    GBRQosInformation,
     InitialContextSetupFailure,
     InitialContextSetupRequest,
     InitialContextSetupResponse,
@@ -684,6 +686,39 @@ async def test_further_bearers_come_change_and_go() -> None:
         assert [item.e_rab_id for item in released.e_rab_failed_to_release_list or ()] == [9]
         assert ue.nas[-1] == b"deactivate"
         assert {end.ebi for end in world.enb.tunnels()} == {5}
+
+
+async def test_aggregate_rate_of_a_ue_is_one_for_its_non_gbr_bearers_and_no_others() -> None:
+    """UE-AMBR (TS 23.401 clause 4.7.3), and a change of it."""
+    gbr = GBRQosInformation(
+        e_rab_maximum_bitrate_dl=10**6, e_rab_maximum_bitrate_ul=10**6, e_rab_guaranteed_bitrate_dl=10**6, e_rab_guaranteed_bitrate_ul=10**6)
+    voice = ERABLevelQoSParameters(qci=1, allocation_retention_priority=QOS.allocation_retention_priority, gbr_qos_information=gbr)
+    packet = IP_PACKET[:2] + (1000).to_bytes(2) + IP_PACKET[4:] + bytes(1000 - len(IP_PACKET))
+
+    def at_most(rate_bps: int) -> UEAggregateMaximumBitrate:
+        return UEAggregateMaximumBitrate(ue_aggregate_maximum_bit_rate_dl=rate_bps, ue_aggregate_maximum_bit_rate_ul=rate_bps)
+
+    async with running() as world:
+        received: list[int] = []
+        await world.network.transport("sgw", host=SGW).open_udp(
+            Address(SGW, 2152), lambda data, _: received.append(gtpu.decode(data).teid or 0), interface="S1-U")
+        ue, enb_id = await world.active()
+        world.mme.send(ERABSetupRequest(
+            mme_ue_s1ap_id=1000, enb_ue_s1ap_id=enb_id, ue_aggregate_maximum_bitrate=at_most(80_000),       # a burst of 3000 octets
+            e_rab_to_be_setup_list_bearer_su_req=(further_bearer(6), replace(further_bearer(7), e_rab_level_qos_parameters=voice))))
+        await world.mme.expect(ERABSetupResponse)
+        for ebi in (5, 6, 5, 6, 5, 6, 7, 7):
+            ue.radio.send_packet(Ebi(ebi), packet)
+        await asyncio.sleep(0.1)
+        assert received == [0x705, 0x706, 0x705, 0x707, 0x707]
+        received.clear()
+        world.mme.send(UEContextModificationRequest(mme_ue_s1ap_id=1000, enb_ue_s1ap_id=enb_id, ue_aggregate_maximum_bitrate=at_most(10**8)))
+        await world.mme.expect(UEContextModificationResponse)
+        await asyncio.sleep(1)
+        for _ in range(50):
+            ue.radio.send_packet(Ebi(5), packet)
+        await asyncio.sleep(0.1)
+        assert len(received) == 50
 
 
 async def test_bearer_setup_during_context_setup_waits_its_turn() -> None:
