@@ -115,7 +115,7 @@ class World:
     def __init__(self) -> None:
         self.node, self.peers, self.sgi = AnonymousNamespace(), AnonymousNamespace(), AnonymousNamespace()
         for namespace in (self.node, self.peers, self.sgi):
-            _set(namespace, "ipv6/conf/default/disable_ipv6", "1")      # no neighbour discovery among what the tests count
+            set_in(namespace, "ipv6/conf/default/disable_ipv6", "1")      # no neighbour discovery among what the tests count
         with self.peers.entered():
             self.peer_routes = RouteSocket()
         with self.node.entered():
@@ -124,7 +124,7 @@ class World:
         for namespace, routes, name, hosts in (
             (self.node, self.node_routes, "n0", self.NODE_HOSTS), (self.peers, self.peer_routes, "p0", self.PEER_HOSTS),
         ):
-            _set(namespace, f"ipv6/conf/{name}/disable_ipv6", "0")
+            set_in(namespace, f"ipv6/conf/{name}/disable_ipv6", "0")
             device = routes.device(name)
             routes.set_up(device.ifindex, arp=True)
             for host in hosts:
@@ -147,7 +147,7 @@ class World:
             namespace.close()
 
 
-def _set(namespace: AnonymousNamespace, setting: str, value: str) -> None:
+def set_in(namespace: AnonymousNamespace, setting: str, value: str) -> None:
     with namespace.entered():
         Path("/proc/sys/net", setting).write_text(value)
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import shutil
 import socket
+import struct
+import subprocess
+import sys
+import textwrap
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Network
@@ -12,7 +18,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 import pytest
 
 from epc.dataplane import ip_packet
+from epc.dataplane.bpf.anonymous import AnonymousNamespace
 from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
+from epc.dataplane.bpf.netlink import RouteSocket
 from epc.dataplane.bpf.program import ObjectError, ObjectFile
 from epc.dataplane.bpf.veth import ETHTOOL_SGRO, switch
 from epc.dataplane.bpf_backend import BpfForwarder
@@ -23,7 +31,7 @@ from epc.dataplane.ip_packet import Datagram, IcmpEcho
 from epc.dataplane.rules import ApplyAction, Far, FTeid, Interface, Pdr, Qer, SdfFilter, Session, SessionChange, UeIpAddress, Urr, Usage
 from epc.transport.impairment import Impairment, Link
 from epc.transport.sockets import SocketTransport
-from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire, World
+from tests.dataplane.bpf_bench import REASON, BpfBench, Peer, Wire, World, set_in
 
 needs_bpf = pytest.mark.skipif(bool(REASON), reason=REASON)
 pytestmark = [pytest.mark.real_time, pytest.mark.privileged]
@@ -88,6 +96,18 @@ class Pgw:
     def by_kernel(self) -> tuple[int, int]:
         usage = self.forwarder._fast.usage()
         return usage.uplink_packets, usage.downlink_packets
+
+
+def translate(namespace: AnonymousNamespace, device: str) -> None:
+    """Addresses of what leaves by that device."""
+    rules = f"table ip t {{ chain c {{ type nat hook postrouting priority srcnat; oifname {device} masquerade; }}; }}"
+    command = ["nsenter", f"--net=/proc/self/fd/{namespace.descriptor}", "nft", "-f", "-"]
+    subprocess.run(command, input=rules, text=True, check=True, pass_fds=(namespace.descriptor,))
+
+
+def start(namespace: AnonymousNamespace, script: str) -> subprocess.Popen[str]:
+    with namespace.entered():
+        return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
 
 
 def _ue_number(address: str) -> int:
@@ -199,14 +219,16 @@ async def test_quota_stops_both_directions_and_tells_once(bench: BpfBench, ipv4:
 
 
 @needs_bpf
-@pytest.mark.parametrize(("bench", "mbit_s"), [
-    *((Hook.XDP_GENERIC, mbit_s) for mbit_s in (1, 10, 100, 1000)), (Hook.XDP_NATIVE, 10), (Hook.TC, 10),
+@pytest.mark.parametrize(("bench", "limit", "mbit_s"), [
+    *((Hook.XDP_GENERIC, limit, mbit_s) for limit in ("MBR", "AMBR") for mbit_s in (1, 10, 100, 1000)),
+    (Hook.XDP_NATIVE, "MBR", 10), (Hook.TC, "MBR", 10),
 ], indirect=["bench"], ids=str)
-async def test_rate_is_kept_within_five_per_cent(bench: BpfBench, ipv4: Packet, gpdu: Packet, mbit_s: int) -> None:
-    """Several times the rate is offered, once the burst tolerance is used up. A wider rate for the whole connection does not get in the way."""
+async def test_rate_is_kept_within_five_per_cent(bench: BpfBench, ipv4: Packet, gpdu: Packet, limit: str, mbit_s: int) -> None:
+    """Several times the rate is offered, once the burst tolerance is used up. The other, wider rate does not get in the way."""
     pgw = await Pgw.open(bench)
     rate = mbit_s * 1_000_000
-    pgw.forwarder.install(pgw.session(qers=(Qer(id=1, uplink_mbr_bps=rate), Qer(id=2, uplink_mbr_bps=2 * rate, correlation_id=7))))
+    mbr, ambr = (rate, 2 * rate) if limit == "MBR" else (3 * rate, rate)
+    pgw.forwarder.install(pgw.session(qers=(Qer(id=1, uplink_mbr_bps=mbr), Qer(id=2, uplink_mbr_bps=ambr, correlation_id=7))))
     with bench.generator(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER, bytes(1372))), _ue_number(UE)) as generate:
 
         def offer(seconds: float) -> float:
@@ -239,6 +261,100 @@ async def test_sessions_share_a_rate_by_correlation_id(bench: BpfBench, ipv4: Pa
     await bench.settle()
     assert pgw.by_kernel == (2, 0)
     assert pgw.drops == {DropReason.RATE_EXCEEDED: 1}
+
+
+@needs_bpf
+@pytest.mark.skipif(shutil.which("nft") is None or shutil.which("nsenter") is None, reason="takes nft and nsenter")
+@pytest.mark.parametrize("hook", list(Hook), ids=lambda hook: hook.value)
+async def test_packets_and_answers_pass_address_translation_behind_sgi(hook: Hook) -> None:
+    """What leaves a tunnel must not carry an offload of the outer packet along: translation would spoil its checksum. And the other way round."""
+    bench, outside = BpfBench(hook), AnonymousNamespace()
+    pgw, world = await Pgw.open(bench), bench.world
+    pgw.forwarder.install(pgw.session())
+    for setting, value in (("ip_forward", "1"), ("conf/all/rp_filter", "0"), ("conf/far0/rp_filter", "0")):
+        set_in(world.sgi, f"ipv4/{setting}", value)
+    with world.sgi.entered():
+        inner_routes = RouteSocket()
+    with outside.entered():
+        outer_routes = RouteSocket()
+    try:
+        inner_routes.create_veth("out0", "in0", outside.descriptor, mtu_octets=1500)
+        for routes, device, address in ((inner_routes, "out0", "10.9.0.1/24"), (outer_routes, "in0", "10.9.0.2/24")):
+            routes.set_up(routes.device(device).ifindex, arp=True)
+            routes.add_address(routes.device(device).ifindex, IPv4Interface(address))
+        inner_routes.add_route(inner_routes.device("far0").ifindex, IPv4Network("45.45.0.0/16"))
+        translate(world.sgi, "out0")
+        server = outside.open_socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        on_the_wire = outside.open_socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, 0x0008)      # IPv4, in network order
+        with server, on_the_wire:
+            server.bind(("10.9.0.2", 9999))
+            ue, remote = IPv4Address(UE), IPv4Address("10.9.0.2")
+            for _ in range(2):          # the first answer waits for ARP
+                datagram = ip_packet.encode_udp(ue, remote, Datagram(source_port=4000, destination_port=9999, payload=b"question" * 20))
+                packet = ip_packet.encode_ipv4(ue, remote, ip_packet.UDP, datagram)
+                pgw.sgw.send(struct.pack(">BBHI", 0x30, 0xFF, len(packet), pgw.s5u_pgw.teid) + packet, bench.access_host)
+                await bench.settle()
+                payload, source = server.recvfrom(2000)
+                assert (payload, source) == (b"question" * 20, ("10.9.0.1", 4000))
+                assert ip_packet.decode_udp(ip_packet.decode_ipv4(on_the_wire.recv(2000))).payload == payload       # its checksum holds
+                server.sendto(b"answer" * 7, source)
+                await bench.settle()
+            answer = ip_packet.decode_ipv4(pgw.sgw.received[-1][8:])
+            assert (answer.source, answer.destination, ip_packet.decode_udp(answer).payload) == (remote, ue, b"answer" * 7)
+            assert pgw.by_kernel[0] == 2
+            assert pgw.by_kernel[1] >= 1
+    finally:
+        inner_routes.close()
+        outer_routes.close()
+        outside.close()
+        await bench.close()
+
+
+@needs_bpf
+@on_one_hook
+async def test_nothing_is_left_when_the_process_is_killed(bench: BpfBench, world: World) -> None:
+    """Programs and maps go with their descriptors, a device pair with the namespace at its far end."""
+    script = textwrap.dedent("""
+        import asyncio, socket
+        from ipaddress import IPv4Interface
+        from epc.dataplane.bpf.anonymous import AnonymousNamespace
+        from epc.dataplane.bpf.netlink import RouteSocket
+        from epc.dataplane.bpf.veth import VethLink
+        from epc.dataplane.bpf_backend import BpfForwarder
+        from epc.dataplane.forwarder import GtpuPort
+        from epc.transport.sockets import SocketTransport
+
+        async def main():
+            port = GtpuPort(address="10.0.0.1", interface="S5/S8-U")
+            forwarder = await BpfForwarder.open(SocketTransport("node"), access=port, max_sessions=64)
+            sgi = AnonymousNamespace()
+            with sgi.entered():
+                routes, control = RouteSocket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            link = VethLink.open(
+                "sgi0", "far0", routes, control, sgi.descriptor, address=IPv4Interface("10.200.0.1/16"), routes=(), mtu_octets=1500)
+            forwarder.connect("internet", link)
+            print("ready", flush=True)
+            await asyncio.Event().wait()
+
+        asyncio.run(main())
+    """)
+    process = start(world.node, script)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        assert world.node_routes.device_names() == {"lo", "n0", "sgi0"}
+        with pytest.raises(BpfUnavailable):
+            await bench.forwarder(access=True)          # its place on n0 is taken
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+    for _ in range(100):                # the kernel puts a namespace away in its own time
+        if world.node_routes.device_names() == {"lo", "n0"}:
+            break
+        await asyncio.sleep(0.05)
+    assert world.node_routes.device_names() == {"lo", "n0"}
+    assert (await bench.forwarder(access=True)).hooks() == {"n0": Hook.XDP_GENERIC}
 
 
 @needs_bpf
