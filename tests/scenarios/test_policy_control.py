@@ -12,8 +12,10 @@ from epc.af import RequestRefused
 from epc.dataplane.ip_endpoint import udp_exchange
 from epc.node.admin import AdminServer
 from epc.pcrf.editing import with_policy
+from epc.wire import nas
 from epc.wire.diameter import ExperimentalResultCode
 from epc.wire.diameter.rx import AbortCause, SpecificAction
+from epc.wire.nas import PacketFilter, PacketFilterDirection
 from tests.scenarios.conftest import IMSI, Build, World
 
 ALLOCATED = SpecificAction.INDICATION_OF_SUCCESSFUL_RESOURCES_ALLOCATION
@@ -189,5 +191,35 @@ async def test_still_no_facebook_until_home_says_so(network: Build) -> None:
         assert (await pcrf.change_policies(lambda book: with_policy(book, "alice", {"imsi": IMSI, "rules": ["all"]})))["changed"] == 1
         for scheme in ("http", "https"):
             assert (await lab.fetch(phone, f"{scheme}://www.facebook.example/")).ok
+        await lab.detach(phone)
+        lab.check_invariants(nothing_left=True)
+
+
+@pytest.mark.virtual_clock
+async def test_phone_asks_for_resources_by_itself(network: Build) -> None:
+    """TS 23.401 clause 5.4.5 from the phone to the PCRF and back: a bearer where the policy allows it."""
+    policy = {"policies": [{"name": "everybody", "ue_requests": {"qcis": [7, 1], "max_ul": "1M", "max_dl": "1M"}}]}
+    async with network({"pcrf1.policy": policy}) as world:
+        lab, phone, pcrf = world.lab, world.lab.phone(IMSI), world.node("pcrf1")
+        await lab.attach(phone)
+        wanted = PacketFilter(identifier=0, direction=PacketFilterDirection.BIDIRECTIONAL, precedence=5, protocol=17, remote_ports=(7, 7))
+        given = await phone.ue.request_bearer([wanted], nas.EpsQos(
+            qci=1, maximum_bit_rate_uplink_kbps=64, maximum_bit_rate_downlink_kbps=64, guaranteed_bit_rate_uplink_kbps=64,
+            guaranteed_bit_rate_downlink_kbps=64))
+        await lab.settled()
+        assert given.success, given
+        assert [bearer.qos.qci for bearer in dedicated(world).values()] == [1]
+        [session] = pcrf.sessions
+        assert session.state()["rules"] == ["everything", "ue-1"]
+        assert await can_echo(world)
+        lab.check_invariants()
+        back = await phone.ue.release_bearer(given.ebi)
+        await lab.settled()
+        assert back.success, back
+        assert dedicated(world) == {}
+        assert session.state()["rules"] == ["everything"]
+        refused = await phone.ue.request_bearer([wanted], nas.EpsQos(qci=2, guaranteed_bit_rate_uplink_kbps=64))
+        assert not refused.success
+        assert session.state()["rules"] == ["everything"]
         await lab.detach(phone)
         lab.check_invariants(nothing_left=True)
