@@ -14,12 +14,13 @@ import pytest
 from pytest_asyncio import fixture as async_fixture
 
 from epc.cli import main
+from epc.cli.pcc import LISTS, Problem, with_keys
 from epc.hss.store import open_store as open_subscribers
 from epc.node import ConfigError
 from epc.node.admin import AdminServer
 from epc.pcrf import Pcrf
 from epc.pcrf.editing import InUse, applied, with_policy, with_rule, without_policy, without_rule
-from epc.pcrf.pcc import PolicyBook
+from epc.pcrf.pcc import Policy, PolicyBook, Rule
 from epc.pcrf.store import Usage, open_store
 from epc.transport.interface import Address
 from epc.transport.memory import MemoryNetwork
@@ -322,3 +323,23 @@ async def test_two_pcrfs_on_postgresql(postgresql: str) -> None:
             await pgw.node.stop()
         for pcrf in pcrfs:
             await pcrf.stop()
+
+
+# --- words of the command line ----------------------------------------------------------------------------------------
+
+
+def test_lists_of_the_command_line_are_those_of_the_models() -> None:
+    lists = {name for model in (Rule, Policy) for name, field in model.model_fields.items() if "tuple[" in str(field.annotation)}
+    assert lists - {"flows", "days"} == LISTS      # flows have keys of their own; days are read from text
+
+
+def test_words_become_keys() -> None:
+    changed = with_keys("policy", {"ambr_ul": 5, "rules": ["a"]}, [
+        "imsi=001010000000001", "rules=a, b", "ambr_ul=", "default_bearer.arp.priority_level=3", "usage_limit={octets: 1G, per: day}",
+        "rat=[EUTRAN]"])
+    assert changed == {"imsi": "001010000000001", "rules": ["a", "b"], "default_bearer": {"arp": {"priority_level": "3"}},
+                       "usage_limit": {"octets": "1G", "per": "day"}, "rat": ["EUTRAN"]}
+    assert with_policy(applied(PolicyBook(), {"rules": {"a": {}, "b": {}}}), "p", changed).policies[0].default_bearer is not None
+    for wrong in ("word", "ambr_ul.x=1", "rules=[a"):
+        with pytest.raises(Problem):
+            with_keys("policy", {"ambr_ul": 5}, [wrong])
