@@ -24,6 +24,7 @@ from epc.node import Node
 from epc.wire.cdr import CauseForRecClosing, ChangeCondition, ClosureReason
 
 Counted = Iterable[tuple[ServiceKey, Volume]]
+_AT_A_TIME, _SHARES = 200, 20       # bearers whose volumes are read without a pause; into how many parts a round is cut at most
 _NODE_ID_LENGTH = 20                # TS 32.298 clause 5.2.2.1, NodeID
 
 
@@ -53,6 +54,8 @@ class OfflineChargingFunction:
         self._bearers: dict[str, ChargedBearer] = {}
         self._next_key = 1
         self._pending: deque[tuple[BearerRecords, AnyRecord, State | None]] = deque()     # the disk would not take them
+        self._round: list[ChargedBearer] = []       # whose volumes are still to be noted this time
+        self._round_began = 0.0
         self._tick: asyncio.TimerHandle | None = None
         self._tariff: asyncio.TimerHandle | None = None
         self._limits: dict[str, asyncio.TimerHandle] = {}
@@ -264,17 +267,29 @@ class OfflineChargingFunction:
         self._arm_tariff_time()
 
     def _on_tick(self) -> None:
-        """Note volumes, see to limits that the user plane does not watch, and to files that are old."""
-        self._tick = asyncio.get_running_loop().call_later(self.config.volumes_every_s, self._on_tick)
+        """Note volumes, see to limits that the user plane does not watch, and to files that are old.
+
+        Very many bearers are looked at some at a time, so that users' packets need not wait for all of them.
+        """
+        loop, every = asyncio.get_running_loop(), self.config.volumes_every_s
+        if not self._round:
+            self._round_began = loop.time()
+            self._round = list(self._bearers.values())
+            with self._writing():
+                self._drain()
+            with self._writing():
+                self._store.rotate_if_due()
         now = self._clock()
-        with self._writing():
-            self._drain()
-        for bearer in list(self._bearers.values()):
+        share = max(_AT_A_TIME, len(self._bearers) // _SHARES)
+        looked_at, self._round = self._round[:share], self._round[share:]
+        for bearer in looked_at:
             records = bearer.records
+            if records.key not in self._bearers:
+                continue
             records.count(bearer.read())
             self._check_volume(bearer)
             if records.is_dirty:
                 with self._writing():
                     self._store.count(records.key, now, records.counts())
-        with self._writing():
-            self._store.rotate_if_due()
+        pause = every / _SHARES if self._round else max(0.0, self._round_began + every - loop.time())
+        self._tick = loop.call_later(pause, self._on_tick)
