@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from epc.dataplane.bpf.fast_path import BpfUnavailable, Hook
-from epc.dataplane.bpf_backend import BpfForwarder
+from epc.dataplane.bpf_backend import MAX_SESSIONS, BpfForwarder
 from epc.dataplane.forwarder import GtpuPort, UserPlane
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.transport.interface import Transport
@@ -24,7 +24,7 @@ class Backend(Enum):
 
 async def open_forwarder(
     transport: Transport, backend: Backend = Backend.SOCKET, *, access: GtpuPort | None = None, core: GtpuPort | None = None,
-    buffer_packets: int = 32, first_teid: int | None = None, hook: Hook | None = None,
+    buffer_packets: int = 32, first_teid: int | None = None, hook: Hook | None = None, max_sessions: int = MAX_SESSIONS,
 ) -> SocketForwarder:
     """Open the GTP-U ports on the back end that is wanted, or on sockets after one line in the log that says why.
 
@@ -39,6 +39,7 @@ async def open_forwarder(
                 raise BpfUnavailable(0, "links of this node are impaired, which the kernel would know nothing of")
             fast = await BpfForwarder.open(
                 transport, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid, hook=hook,
+                max_sessions=max_sessions,
             )
         except BpfUnavailable as error:
             reason = f"BPF is not to be had here: {error.strerror}"

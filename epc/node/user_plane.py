@@ -9,6 +9,7 @@ from pydantic import Field
 
 from epc.dataplane.backend import Backend, backend_of, open_forwarder
 from epc.dataplane.bpf.fast_path import Hook
+from epc.dataplane.bpf_backend import MAX_SESSIONS
 from epc.dataplane.forwarder import GtpuPort, UserPlane
 from epc.dataplane.socket_backend import SocketForwarder
 from epc.node.config import Section
@@ -23,6 +24,8 @@ class UserPlaneSettings(Section):
         description="socket: portable, and captures show every packet; bpf: in the kernel, or else on sockets with a warning; auto: likewise without")
     hook: Hook | Literal["auto"] = Field(
         default="auto", description="where in the kernel: xdp-generic, xdp-native or tc; auto: xdp-generic, and tc where another program is first")
+    max_sessions: int = Field(
+        default=MAX_SESSIONS, ge=64, le=1 << 20, description="PDN connections that bpf has room for, half a kB each; more are forwarded on sockets")
 
     async def open_forwarder(
         self, transport: Transport, *, access: GtpuPort | None = None, core: GtpuPort | None = None,
@@ -31,7 +34,7 @@ class UserPlaneSettings(Section):
         """A forwarder on the back end that is wanted and possible. Raises ``OSError`` when its ports cannot be opened."""
         return await open_forwarder(
             transport, self.backend, access=access, core=core, buffer_packets=buffer_packets, first_teid=first_teid,
-            hook=None if self.hook == "auto" else self.hook,
+            hook=None if self.hook == "auto" else self.hook, max_sessions=self.max_sessions,
         )
 
 

@@ -7,12 +7,14 @@ import logging
 import socket
 
 import pytest
+from pydantic import ValidationError
 
 from epc.dataplane.backend import Backend, backend_of, open_forwarder
 from epc.dataplane.bpf import fast_path, layout
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import GtpuPort
 from epc.dataplane.socket_backend import SocketForwarder
+from epc.node.user_plane import UserPlaneSettings, show_user_plane
 from epc.transport.memory import MemoryNetwork
 from epc.transport.sockets import SocketTransport
 from tests.dataplane.bpf_bench import REASON, BpfBench
@@ -27,6 +29,19 @@ async def test_nodes_in_memory_use_sockets(backend: Backend, levels: list[int], 
     assert type(forwarder) is SocketForwarder
     assert [record.levelno for record in caplog.records] == levels
     await forwarder.close()
+
+
+async def test_a_node_says_what_its_user_plane_runs_on() -> None:
+    settings = UserPlaneSettings.model_validate({"backend": "auto", "hook": "xdp-native", "max_sessions": 1000})
+    forwarder = await settings.open_forwarder(MemoryNetwork().transport("node"), access=GtpuPort(address="10.0.0.1", interface="S1-U"))
+    shown = show_user_plane(forwarder)
+    assert (shown["backend"], shown["reason"], shown["sessions"]) == ("socket", "BPF is not to be had here: the nodes are joined in memory", 0)
+    await forwarder.close()
+    by_default = UserPlaneSettings()
+    assert (by_default.backend, by_default.hook) == (Backend.SOCKET, "auto")
+    for wrong in ({"backend": "ebpf"}, {"hook": "xdp"}, {"max_sessions": 0}, {"speed": "high"}):
+        with pytest.raises(ValidationError):
+            UserPlaneSettings.model_validate(wrong)
 
 
 @pytest.mark.real_time
