@@ -1,18 +1,22 @@
 """Which application a packet belongs to (TS 23.203 clause 6.1.14, TS 29.244 clause 5.4.11): by what its flow looks like, and by names.
 
 A :class:`Catalogue` is one forwarder's, a :class:`Recognizer` one session's; sessions whose rules name no application have none. A recogniser
-sees every packet of its session. It reads the beginning of each TCP connection, and every DNS message over UDP; what it remembers is bounded
-in number and in time.
+sees every packet of its session. It reads the beginning of each TCP and QUIC connection, and every DNS message over UDP; what it remembers is
+bounded in number and in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from epc.dataplane.flow import TCP, UDP, CompiledFilter, Flow, compile_filter, transport_of
 from epc.dataplane.rules import Application
 from epc.dataplane.shown_names import MAX_HEAD_OCTETS, dns_message, stream_name
+
+if TYPE_CHECKING:
+    from epc.dataplane.quic import ClientHello
 
 MAX_FLOWS = 1024                # of one session; the one that was silent for longest makes room
 MAX_ADDRESSES = 1024            # learned from DNS, of one session
@@ -77,7 +81,7 @@ class _Stream:
 
 
 class _FlowState:
-    __slots__ = ("applications", "by_address", "by_flow", "idle_s", "last_s", "moved_s", "name", "stream", "wants_more")
+    __slots__ = ("applications", "by_address", "by_flow", "hello", "idle_s", "last_s", "moved_s", "name", "stream", "wants_more")
 
     def __init__(self, now_s: float, idle_s: float) -> None:
         self.applications = _NONE
@@ -85,6 +89,7 @@ class _FlowState:
         self.by_address = _NONE
         self.name = ""
         self.stream: _Stream | None = None
+        self.hello: ClientHello | None = None
         self.wants_more = True          # its name may yet be shown
         self.idle_s = idle_s            # gone when silent for so long
         self.last_s = self.moved_s = now_s
@@ -143,6 +148,8 @@ class Recognizer:
             self._look_at_segment(state, octets, start, uplink=uplink)
         elif flow.protocol == UDP and flow.remote_port == DNS_PORT:
             self._look_at_dns(flow, state, octets, start, now, uplink=uplink)
+        elif flow.protocol == UDP and uplink and state.wants_more:
+            self._look_at_quic(state, octets, start)
         return state.applications
 
     # Flows come and go
@@ -228,9 +235,23 @@ class Recognizer:
         if state.stream is None:
             state.stream = _Stream(sequence)
         state.stream.put(sequence, data)
-        name = stream_name(state.stream.octets)
+        self._named(state, stream_name(state.stream.octets))
+
+    def _look_at_quic(self, state: _FlowState, octets: bytes, start: int) -> None:
+        at = transport_of(octets, start) + 8
+        if at < 8 or len(octets) < at + 1200:           # an Initial packet's datagram is no shorter (RFC 9000 clause 14.1)
+            state.wants_more, state.hello = False, None
+            return
+        if state.hello is None:
+            from epc.dataplane.quic import ClientHello  # with all that decrypts: most nodes never need it
+
+            state.hello = ClientHello()
+        self._named(state, state.hello.put(octets[at:]))
+
+    def _named(self, state: _FlowState, name: str | None) -> None:
+        """``None``: not yet."""
         if name is not None:
-            state.wants_more, state.stream = False, None
+            state.wants_more, state.stream, state.hello = False, None, None
             if name:
                 state.name = name
                 self._settle(state)

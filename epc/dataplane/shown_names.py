@@ -37,14 +37,21 @@ def tls_server_name(octets: bytes) -> str | None:
         at += 5 + length
         if not length:
             return ""
-        if len(hello) >= 4:
-            wanted = 4 + int.from_bytes(hello[1:4])
-            if hello[0] != _CLIENT_HELLO or wanted > MAX_HEAD_OCTETS:
-                return ""
-            if len(hello) >= wanted:
-                return _server_name(bytes(hello[4:wanted]))
+        name = handshake_name(bytes(hello))
+        if name is not None:
+            return name
         if len(octets) < at:
             return None
+
+
+def handshake_name(octets: bytes) -> str | None:
+    """Likewise of the handshake messages themselves, without records around them."""
+    if len(octets) < 4:
+        return None
+    wanted = 4 + int.from_bytes(octets[1:4])
+    if octets[0] != _CLIENT_HELLO or wanted > MAX_HEAD_OCTETS:
+        return ""
+    return _server_name(octets[4:wanted]) if len(octets) >= wanted else None
 
 
 def _server_name(hello: bytes) -> str:

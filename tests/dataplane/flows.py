@@ -6,7 +6,11 @@ import ssl
 import struct
 from ipaddress import ip_address
 
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from epc.dataplane.ip_packet import checksum
+from epc.dataplane.quic import InitialKeys
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -92,3 +96,33 @@ class Segment:
         self.source, self.destination = str(ip_address(source)), str(ip_address(destination))
         self.sport, self.dport, self.seq, self.ack, offset, self.flags = struct.unpack_from(">HHIIBB", packet, at)
         self.data = packet[at + (offset >> 4) * 4:]
+
+
+def quic_initial(keys: InitialKeys, connection_id: bytes, number: int, frames: bytes, *, version: int = 1, first: int = 0xC3) -> bytes:
+    """A client's Initial packet with a packet number of four octets (RFC 9001 clause 5)."""
+    frames = frames.ljust(1162, b"\0")
+    length = 4 + len(frames) + 16
+    header = struct.pack(">BIB", first, version, len(connection_id)) + connection_id + b"\0\0" + struct.pack(">H", 0x4000 | length)
+    whole = header + number.to_bytes(4)
+    nonce = (int.from_bytes(keys.iv) ^ number).to_bytes(12)
+    sealed = AESGCM(keys.key).encrypt(nonce, frames, whole)
+    mask = Cipher(algorithms.AES(keys.header_key), modes.ECB()).encryptor().update(sealed[:16])
+    protected = bytes(octet ^ other for octet, other in zip(number.to_bytes(4), mask[1:5], strict=True))
+    return bytes((whole[0] ^ mask[0] & 0x0F,)) + header[1:] + protected + sealed
+
+
+def crypto_frame(offset: int, data: bytes) -> bytes:
+    return b"\x06" + struct.pack(">HH", 0x4000 | offset, 0x4000 | len(data)) + data
+
+
+def quic_hello(name: str, *, octets: int = 500, connection_id: bytes = b"\x83\x94\xc8\xf0\x3e\x51\x57\x08") -> list[bytes]:
+    """The datagrams of a ClientHello, as browsers send it: in pieces out of order, with pings between them."""
+    handshake = grease_hello(name, octets=octets)[5:]
+    keys = InitialKeys(b"\0\0\0\1", connection_id)
+    made = []
+    for number, at in enumerate(range(0, len(handshake), 1000)):
+        part = handshake[at:at + 1000]
+        half = len(part) // 2
+        frames = crypto_frame(at + half, part[half:]) + b"\x01\0\0" + crypto_frame(at, part[:half])
+        made.append(quic_initial(keys, connection_id, number, frames))
+    return made

@@ -900,6 +900,17 @@ async def test_application_is_recognised_by_the_http_host(detecting: Detecting) 
     assert detecting.counted == (1, 1)
 
 
+async def test_application_is_recognised_by_the_name_in_quic(detecting: Detecting) -> None:
+    detecting.install()
+    first, second = flows.quic_hello("www.video.example", octets=1900)
+    await detecting.up(flows.udp(UE, 40000, SERVER, 443, first), flows.udp(UE, 40000, SERVER, 443, second))
+    await detecting.down(flows.udp(SERVER, 443, UE, 40000, b"\xc0" + bytes(300)))
+    await detecting.up(flows.udp(UE, 40000, SERVER, 443, b"\x40" + bytes(40)))
+    assert (detecting.counted, detecting.reports) == ((2, 1), [STARTED])         # all but the first, which does not say all
+    await detecting.up(flows.udp(UE, 40001, SERVER, 443, flows.quic_hello("www.example.org")[0]))
+    assert detecting.counted == (2, 1)
+
+
 async def test_application_is_recognised_by_its_flows(detecting: Detecting) -> None:
     detecting.install()
     await detecting.up(flows.udp(UE, 40000, "10.200.7.9", 5000, b"x"), flows.udp(UE, 40000, "10.200.7.9", 5001, b"x"))

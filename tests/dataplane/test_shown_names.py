@@ -7,8 +7,9 @@ import struct
 
 import pytest
 
+from epc.dataplane.quic import ClientHello, InitialKeys
 from epc.dataplane.shown_names import MAX_HEAD_OCTETS, DnsMessage, dns_message, http_host, stream_name, tls_server_name
-from tests.dataplane.flows import client_hello, dns_answer, dns_query, grease_hello, http_get
+from tests.dataplane.flows import client_hello, dns_answer, dns_query, grease_hello, http_get, quic_hello, quic_initial
 
 
 def test_client_hello_of_openssl() -> None:
@@ -85,6 +86,58 @@ def test_dns_question_and_answer() -> None:
 ])
 def test_no_dns_message(octets: bytes) -> None:
     assert dns_message(octets) is None
+
+
+RFC_9001_HELLO = bytes.fromhex(
+    "060040f1010000ed0303ebf8fa56f12939b9584a3896472ec40bb863cfd3e86804fe3a47f06a2b69484c00000413011302010000c000000010000e00000b657861"
+    "6d706c652e636f6dff01000100000a00080006001d0017001800100007000504616c706e000500050100000000003300260024001d00209370b2c9caa47fbabaf4"
+    "559fedba753de171fa71f50f1ce15d43e994ec74d748002b0003020304000d0010000e0403050306030203080408050806002d00020101001c0002400100390032"
+    "0408ffffffffffffffff05048000ffff07048000ffff0801100104800075300901100f088394c8f03e51570806048000ffff")
+RFC_9001_ID = bytes.fromhex("8394c8f03e515708")
+
+
+def test_quic_as_in_the_appendix_of_rfc_9001() -> None:
+    keys = InitialKeys(b"\0\0\0\1", RFC_9001_ID)
+    assert (keys.key.hex(), keys.iv.hex(), keys.header_key.hex()) == (
+        "1f369613dd76d5467730efcbe3b1a22d", "fa044b2f42a3fd3b46fb255c", "9f50449e04a0e810283a1e9933adedd2")
+    packet = quic_initial(keys, RFC_9001_ID, 2, RFC_9001_HELLO)
+    assert packet[:38].hex() == "c000000001088394c8f03e5157080000449e7b9aec34d1b1c98dd7689fb8ec11d242b123dc9b"
+    assert len(packet) == 1200
+    assert ClientHello().put(packet) == "example.com"
+
+
+def test_quic_version_2() -> None:
+    version = bytes.fromhex("6b3343cf")
+    packet = quic_initial(InitialKeys(version, RFC_9001_ID), RFC_9001_ID, 2, RFC_9001_HELLO, version=int.from_bytes(version), first=0xD3)
+    assert ClientHello().put(packet) == "example.com"
+
+
+def test_quic_hello_in_two_datagrams_in_any_order() -> None:
+    first, second = quic_hello("Video.example.net", octets=1900)
+    for one, two in ((first, second), (second, first)):
+        hello = ClientHello()
+        assert hello.put(one) is None
+        assert hello.put(one) is None           # sent again
+        assert hello.put(two) == "video.example.net"
+
+
+def test_quic_that_shows_nothing() -> None:
+    (good,) = quic_hello("video.example.net")
+    assert ClientHello().put(good) == "video.example.net"
+    for spoilt in (b"", good[:40], good[:-1], b"\x40" + good[1:], good[:1] + b"\0\0\0\x09" + good[5:], good[:100] + b"?" + good[101:]):
+        assert ClientHello().put(spoilt) == ""
+    chance = random.Random(9001)
+    keys = InitialKeys(b"\0\0\0\1", RFC_9001_ID)
+    for _ in range(2000):
+        octets = bytearray(good)
+        for _ in range(chance.randrange(1, 4)):
+            octets[chance.randrange(40)] = chance.randrange(256)
+        assert ClientHello().put(bytes(octets[:chance.randrange(len(octets))])) in ("", None, "video.example.net")
+        frames = bytearray(RFC_9001_HELLO)
+        for _ in range(chance.randrange(1, 6)):
+            frames[chance.randrange(len(frames))] = chance.randrange(256)
+        name = ClientHello().put(quic_initial(keys, RFC_9001_ID, 1, bytes(frames)))
+        assert name is None or isinstance(name, str)
 
 
 def test_nothing_raises() -> None:
