@@ -60,7 +60,8 @@ class Af(Node[AfConfig]):
         super().__init__(config, transport, clock=clock, entropy=entropy)
         self.sessions: dict[str, AfSession] = {}
         self.rx = DiameterNode(
-            transport, LocalIdentity(origin_host=config.origin_host, origin_realm=config.origin_realm, applications=(RX_APPLICATION,)),
+            transport, LocalIdentity(
+                origin_host=config.origin_host, origin_realm=config.origin_realm, applications=(RX_APPLICATION,), origin_state_id=int(clock())),
             interface="Rx", entropy=self.entropy, clock=clock, on_request=self._serve, listen=[each.listen for each in config.rx.listen],
             peers=[each.peer for each in config.rx.peers], timers=config.rx.peer_timers, observer=self.metrics)
         self.metrics.gauge("sessions", "Rx sessions", lambda: len(self.sessions))

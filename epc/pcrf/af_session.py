@@ -48,6 +48,7 @@ class AfSession:
     number: int                                         # allocated here; in the names of its rules
     af_host: str                                        # Diameter identity
     af_realm: str
+    origin_state_id: int | None                         # of the application function when it opened the session
     gx: GxSession                                       # the IP-CAN session it is bound to
     application: str = ""                               # AF-Application-Identifier
     af_charging_identifier: bytes | None = None
@@ -79,6 +80,7 @@ class AfSessionTable:
         self._by_gx: dict[str, list[AfSession]] = {}
         self._numbers = itertools.count(1)
         self._aborted: OrderedDict[str, None] = OrderedDict()
+        self._states: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -108,6 +110,17 @@ class AfSessionTable:
         if not siblings:
             self._by_gx.pop(session.gx.session_id, None)
         self.bind(session.gx)
+
+    def note_state(self, af_host: str, origin_state_id: int | None) -> list[AfSession]:
+        """A greater Origin-State-Id: the application function has lost its sessions (RFC 6733 clause 8.16); they are removed and returned."""
+        if origin_state_id is None or origin_state_id <= self._states.get(af_host, -1):
+            return []
+        self._states[af_host] = origin_state_id
+        lost = [session for session in self if session.af_host == af_host
+                and session.origin_state_id is not None and session.origin_state_id < origin_state_id]
+        for session in lost:
+            self.remove(session)
+        return lost
 
     def was_aborted(self, session_id: str) -> bool:
         """Whether the PCRF ended it, so that its termination by the application function is no surprise."""

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 async def af_session_establishment(pcrf: Pcrf, request: AARequest) -> AAAnswer:
     # 1 a new session or one that is known; the IP-CAN session it is about
+    for lost in pcrf.af_sessions.note_state(request.origin_host, request.origin_state_id):
+        pcrf.log.info("session.lost", reason="the application function restarted", session_id=lost.session_id, imsi=lost.gx.imsi)
+        pcrf.bring_up_to_date([lost.gx])
     session = pcrf.af_sessions.get(request.session_id)
     if session is None and request.rx_request_type == RxRequestType.UPDATE_REQUEST:
         raise Reject(ResultCode.DIAMETER_UNKNOWN_SESSION_ID, request.session_id)
@@ -56,13 +59,16 @@ async def af_session_establishment(pcrf: Pcrf, request: AARequest) -> AAAnswer:
 
     # 3 the session as it is now
     if session is None:
-        session = AfSession(session_id=request.session_id, number=number, af_host=request.origin_host, af_realm=request.origin_realm, gx=gx)
+        session = AfSession(session_id=request.session_id, number=number, af_host=request.origin_host, af_realm=request.origin_realm,
+                            origin_state_id=request.origin_state_id, gx=gx)
         pcrf.af_sessions.add(session)
     session.application, session.af_charging_identifier, session.components = application, charging_identifier, components
     if request.specific_action:
         session.actions = request.specific_action
     if request.service_info_status != ServiceInfoStatus.PRELIMINARY_SERVICE_INFORMATION:
-        session.lost -= {key for key in session.lost if session.rules.get(key) != rules.get(key)}
+        changed = {key for key, rule in rules.items() if session.rules.get(key) != rule}
+        session.lost -= changed
+        gx.withheld_rules -= {rules[key].charging_rule_name for key in changed}        # what failed is tried again when it is asked for anew
         session.rules = rules
         session.allocated &= rules.keys()
     pcrf.af_sessions.bind(gx)

@@ -106,7 +106,8 @@ class Pcrf(Node[PcrfConfig]):
         self.visited_role = VisitedRole(self)
         applications = (GX_APPLICATION, *((RX_APPLICATION,) if config.rx.enabled else ()), *((S9_APPLICATION,) if config.s9.enabled else ()))
         self.gx = DiameterNode(
-            transport, LocalIdentity(origin_host=config.origin_host, origin_realm=config.origin_realm, applications=applications),
+            transport, LocalIdentity(
+                origin_host=config.origin_host, origin_realm=config.origin_realm, applications=applications, origin_state_id=int(clock())),
             interface="Gx", interfaces=_INTERFACES, entropy=self.entropy, clock=clock, on_request=self._serve,
             listen=[each.listen for each in (*config.gx.listen, *config.rx.listen, *config.s9.listen)],
             peers=[each.peer for each in (*config.gx.peers, *config.rx.peers, *config.s9.peers)], timers=config.gx.peer_timers,
@@ -172,6 +173,8 @@ class Pcrf(Node[PcrfConfig]):
 
     def session_ended(self, session: GxSession) -> None:
         self.af_sessions.bearer_lost(session)
+        if session.s9 is not None:
+            self.home_role.note_end(session.s9)
         if not self.sessions.of_imsi(session.imsi):
             self.usage.forget(session.imsi)
 
@@ -180,7 +183,8 @@ class Pcrf(Node[PcrfConfig]):
         change = change or Change()
         request = ReAuthRequest(
             session_id=session.session_id, origin_host=self.config.origin_host, origin_realm=self.config.origin_realm,
-            destination_realm=session.pcef_realm, destination_host=session.pcef_host, session_release_cause=release, event_trigger=change.armed,
+            destination_realm=session.pcef_realm, destination_host=session.pcef_host, session_release_cause=release,
+            origin_state_id=self.gx.identity.origin_state_id, event_trigger=change.armed,
             charging_rule_remove=change.remove, charging_rule_install=change.install, qos_information=change.ambr,
             default_eps_bearer_qos=change.qos, usage_monitoring_information=change.usage)
         try:

@@ -35,28 +35,24 @@ class HomeRole:
     def __init__(self, pcrf: Pcrf) -> None:
         self._pcrf = pcrf
         self._realms = frozenset([realm_of(partner).lower() for partner in pcrf.config.s9.partners])
-        self._subsessions: dict[str, dict[int, str]] = {}       # S9 Session-Id: subsession to the Session-Id it has among Gx sessions
+        self._subsessions: dict[str, set[int]] = {}            # by the Session-Id of S9
 
     async def credit_control(self, request: s9.CreditControlRequest) -> s9.CreditControlAnswer:
         # 1 a partner's PCRF, and a session of its
         if request.origin_realm.lower() not in self._realms:
             raise Reject(ResultCode.DIAMETER_AUTHORIZATION_REJECTED, f"{request.origin_realm} is no roaming partner")
-        self._drop_ended(request.session_id)
         if request.cc_request_type != CcRequestType.INITIAL_REQUEST and request.session_id not in self._subsessions:
             raise Reject(ResultCode.DIAMETER_UNKNOWN_SESSION_ID, request.session_id)
-        subsessions = self._subsessions.setdefault(request.session_id, {})
 
         # 2 each subsession as if its PCEF had asked
-        decisions = [await self._decide(request, info, subsessions) for info in request.subsession_enforcement_info]
+        decisions = [await self._decide(request, info) for info in request.subsession_enforcement_info]
         if request.cc_request_type == CcRequestType.TERMINATION_REQUEST:
-            for subsession_id in list(subsessions):
+            for subsession_id in list(self._subsessions.get(request.session_id, ())):
                 await self._decide(request, SubsessionEnforcementInfo(
-                    subsession_id=subsession_id, subsession_operation=SubsessionOperation.TERMINATION), subsessions)
-        if not subsessions:
-            self._subsessions.pop(request.session_id, None)
+                    subsession_id=subsession_id, subsession_operation=SubsessionOperation.TERMINATION))
 
         # 3 nothing is served: the session is refused, for the reason of its only subsession
-        if request.cc_request_type == CcRequestType.INITIAL_REQUEST and len(decisions) == 1 and not subsessions:
+        if request.cc_request_type == CcRequestType.INITIAL_REQUEST and len(decisions) == 1 and request.session_id not in self._subsessions:
             refused = decisions[0]
             cause = refused.result_code or refused.experimental_result_code or ResultCode.DIAMETER_UNABLE_TO_COMPLY
             raise Reject(cause, "the subsession is refused")
@@ -89,29 +85,27 @@ class HomeRole:
         return gx.ReAuthAnswer(session_id=session.session_id, origin_host=answer.origin_host, origin_realm=answer.origin_realm,
                                result_code=ResultCode.DIAMETER_SUCCESS)
 
-    def _drop_ended(self, session_id: str) -> None:
-        """Subsessions that are gone by themselves: lost in a restart of the V-PCRF's, or replaced."""
-        subsessions = self._subsessions.get(session_id)
+    def note_end(self, binding: S9Binding) -> None:
+        """A subsession is over: ended, replaced, or lost in a restart of the V-PCRF's."""
+        subsessions = self._subsessions.get(binding.session_id)
         if subsessions is not None:
-            for subsession_id, gx_id in list(subsessions.items()):
-                if self._pcrf.sessions.get(gx_id) is None:
-                    del subsessions[subsession_id]
+            subsessions.discard(binding.subsession_id)
+            if not subsessions:
+                del self._subsessions[binding.session_id]
 
-    async def _decide(
-        self, request: s9.CreditControlRequest, info: SubsessionEnforcementInfo, subsessions: dict[int, str],
-    ) -> SubsessionDecisionInfo:
+    async def _decide(self, request: s9.CreditControlRequest, info: SubsessionEnforcementInfo) -> SubsessionDecisionInfo:
         gx_id = f"{request.session_id};{info.subsession_id}"
         try:
             operation = info.subsession_operation
             kind = _KINDS.get(SubsessionOperation.MODIFICATION if operation is None else operation)
             if kind is None:
                 raise Reject(ResultCode.DIAMETER_INVALID_AVP_VALUE, f"Subsession-Operation {info.subsession_operation}")
-            if kind != CcRequestType.INITIAL_REQUEST and info.subsession_id not in subsessions:
+            if kind != CcRequestType.INITIAL_REQUEST and info.subsession_id not in self._subsessions.get(request.session_id, ()):
                 raise Reject(ExperimentalResultCode.DIAMETER_ERROR_SUBSESSION, f"no subsession {info.subsession_id}")
             asked = _gx_request(request, info, gx_id, kind)
             if kind == CcRequestType.INITIAL_REQUEST:
                 answer = await ip_can_session_establishment(self._pcrf, asked, S9Binding(request.session_id, info.subsession_id))
-                subsessions[info.subsession_id] = gx_id
+                self._subsessions.setdefault(request.session_id, set()).add(info.subsession_id)
             else:
                 answer = await _PROCEDURES[kind](self._pcrf, asked)
         except Reject as reject:
@@ -119,8 +113,6 @@ class HomeRole:
             if isinstance(reject.cause, ExperimentalResultCode):
                 return SubsessionDecisionInfo(subsession_id=info.subsession_id, experimental_result_code=reject.cause)
             return SubsessionDecisionInfo(subsession_id=info.subsession_id, result_code=int(reject.cause))
-        if kind == CcRequestType.TERMINATION_REQUEST:
-            del subsessions[info.subsession_id]
         return SubsessionDecisionInfo(
             subsession_id=info.subsession_id, result_code=ResultCode.DIAMETER_SUCCESS, charging_rule_remove=answer.charging_rule_remove,
             charging_rule_install=answer.charging_rule_install, default_eps_bearer_qos=answer.default_eps_bearer_qos,

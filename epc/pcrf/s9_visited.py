@@ -81,6 +81,7 @@ class VisitedRole:
         self._partners = [partner for partner in pcrf.config.s9.partners if partner.local_breakout]
         self._sessions: dict[str, VisitedSession] = {}
         self._users: dict[str, S9Session] = {}
+        self._by_session_id: dict[str, S9Session] = {}
         self._states: dict[str, int] = {}
         self._tx = Timer("Tx", pcrf.config.s9.tx_s)
 
@@ -133,6 +134,7 @@ class VisitedRole:
         user.next_subsession += 1
         async with user.in_turn:
             self._users.setdefault(imsi, user)
+            self._by_session_id[user.session_id] = user
             kind = CcRequestType.UPDATE_REQUEST if user.subsessions else CcRequestType.INITIAL_REQUEST
             try:
                 decision = await self._ask_home(user, kind, request, _enforcement(session, request, SubsessionOperation.ESTABLISHMENT))
@@ -237,7 +239,7 @@ class VisitedRole:
     # from home
 
     async def re_auth(self, request: s9.ReAuthRequest) -> s9.ReAuthAnswer:
-        user = next((user for user in self._users.values() if user.session_id == request.session_id), None)
+        user = self._by_session_id.get(request.session_id)
         if user is None:
             raise Reject(ResultCode.DIAMETER_UNKNOWN_SESSION_ID, request.session_id)
         decisions = list(request.subsession_decision_info)
@@ -283,8 +285,10 @@ class VisitedRole:
         self._forget_idle(session.s9)
 
     def _forget_idle(self, user: S9Session) -> None:
-        if not user.subsessions and self._users.get(user.imsi) is user:
-            del self._users[user.imsi]
+        if not user.subsessions:
+            self._by_session_id.pop(user.session_id, None)
+            if self._users.get(user.imsi) is user:
+                del self._users[user.imsi]
 
     def _note_state(self, request: gx.CreditControlRequest) -> None:
         """A greater Origin-State-Id: the PCEF has lost its sessions (RFC 6733 clause 8.16), and home is told."""

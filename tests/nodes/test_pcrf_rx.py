@@ -467,3 +467,25 @@ async def test_change_of_one_flow_leaves_the_rest(world: World) -> None:
         MediaSubComponent(flow_number=2, flow_status=FlowStatus.REMOVED),))])
     await asyncio.sleep(0.1)
     assert removed_names(world.pgw.pushed[2]) == [b"af-1-1-2"]
+
+
+async def test_what_failed_can_be_asked_for_again_with_less(world: World) -> None:
+    session = await world.call()
+    await world.report([b"af-1-1-1"], PccRuleStatus.INACTIVE, failure=RuleFailureCode.RESOURCES_LIMITATION)
+    await session.told(FAILED)
+    await session.change([MediaComponentDescription(media_component_number=1, max_requested_bandwidth_ul=16_000, max_requested_bandwidth_dl=16_000)])
+    await asyncio.sleep(0.1)
+    [rule] = definitions(world.pgw.pushed[1])
+    assert rule.qos_information is not None
+    assert (rule.charging_rule_name, rule.qos_information.guaranteed_bitrate_ul) == (b"af-1-1-1", 16_000)
+
+
+async def test_application_function_that_has_restarted_loses_its_sessions(world: World) -> None:
+    await world.call()
+    await world.af.stop()
+    world.lab.nodes.remove(world.af)
+    await asyncio.sleep(5)
+    world.af = await application_function(world.lab)
+    session = await world.call(server=f"{SERVER}:6000")
+    assert [each.session_id for each in world.pcrf.af_sessions] == [session.session_id]
+    assert [name for push in world.pgw.pushed for name in removed_names(push)] == [b"af-1-1-1"]

@@ -283,3 +283,16 @@ async def test_session_that_the_gateway_forgot(world: World) -> None:
     world.pgw.result = lambda request: {"result_code": ResultCode.DIAMETER_UNKNOWN_SESSION_ID}
     await world.home.change_policies(lambda book: with_policy(book, "everybody", {"ambr_dl": "1M"}))
     assert (len(world.home.sessions), len(world.visited.visited_role)) == (0, 0)
+
+
+async def test_visited_pcrf_that_has_restarted_leaves_nothing_at_home(world: World) -> None:
+    await roamer(world)
+    await world.visited.stop()
+    world.lab.nodes.remove(world.visited)
+    await asyncio.sleep(5)              # its Origin-State-Id is the time of its start
+    world.visited = await world.pcrf("pcrf-v", "10.1.0.9", VISITED, s9={
+        "peers": [{"host": "10.1.0.18", "default_route": True}], "partners": [{"plmn": "00101"}]})
+    await asyncio.sleep(60)
+    assert (await roamer(world, imsi="001010000000002", ip="10.45.0.8")).is_success
+    assert [session.imsi for session in world.home.sessions] == ["001010000000002"]
+    assert len(world.home.home_role._subsessions) == 1
