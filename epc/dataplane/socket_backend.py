@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from epc.dataplane.application import Catalogue, Recognizer
@@ -187,6 +188,9 @@ class Port:
 Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and the TEID or UE address that leads to a chain of rules
 
 
+_NOTHING: Mapping[Any, Any] = MappingProxyType({})       # what most sessions have of most things
+
+
 class Installed:
     """A session and what it was compiled to."""
 
@@ -204,10 +208,10 @@ class Installed:
         self.attachments: dict[str, Attachment] = {}
         self.meters: dict[tuple[int, bool], Meter] = {}         # by QER, and whether uplink
         self.rates: list[tuple[Meter, int]] = []        # bit/s that come into force with these rules
-        self.measurements: dict[int, Measurement] = {}  # by URR, of those that do more than count
+        self.measurements: Mapping[int, Measurement] = _NOTHING     # by URR, of those that do more than count
         self.recognizer: Recognizer | None = None       # if a rule names an application
-        self.portals: dict[str, Portal] = {}            # by URL
-        self.uncharged: dict[Interface, Counter] = {}   # what passes to and from portals
+        self.portals: Mapping[str, Portal] = _NOTHING   # by URL
+        self.uncharged: Mapping[Interface, Counter] = _NOTHING      # what passes to and from portals
         self.rare: frozenset[int] = frozenset()         # PDRs whose packets only this process can treat
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
@@ -534,7 +538,9 @@ class SocketForwarder:
 
     def _direct(self, pdr: Pdr, far: Far, new: Installed) -> Rule:
         """The way on for what is not charged: within the rates, and past quotas."""
-        rule = self._forward(pdr, far, new.uncharged.setdefault(pdr.source_interface, Counter()), new)
+        if pdr.source_interface not in new.uncharged:
+            new.uncharged = {**new.uncharged, pdr.source_interface: Counter()}
+        rule = self._forward(pdr, far, new.uncharged[pdr.source_interface], new)
         meters, _ = self._limits(pdr, new)
         return Enforce(rule, self.drop, meters, ()) if meters else rule
 
@@ -558,7 +564,7 @@ class SocketForwarder:
         if far.redirect_url is not None:
             if disposition is not ApplyAction.FORWARD:
                 raise RuleError(f"FAR {far.id} redirects, so it has to say where to forward what leads there")
-            new.portals[far.redirect_url] = old.portals.get(far.redirect_url) or self._new_portal(far.redirect_url)
+            new.portals = {**new.portals, far.redirect_url: old.portals.get(far.redirect_url) or self._new_portal(far.redirect_url)}
         if disposition is ApplyAction.BUFFER:
             buffer = old.buffers.get(far.id)
             new.buffers[far.id] = Buffer() if buffer is None else Buffer(buffer.waiting) if rearm else buffer
@@ -597,7 +603,8 @@ class SocketForwarder:
     def _compile_urr(self, urr: Urr, old: Installed, new: Installed, *, grant: bool) -> None:
         if does_more_than_count(urr):
             kept = None if grant else old.measurements.get(urr.id)
-            new.measurements[urr.id] = kept or self._new_measurement(urr, partial(self._report_usage, new.session.id, urr.id))
+            measurement = kept or self._new_measurement(urr, partial(self._report_usage, new.session.id, urr.id))
+            new.measurements = {**new.measurements, urr.id: measurement}
 
     def _new_counter(self) -> Counter:
         return Counter()
@@ -696,7 +703,7 @@ class SocketForwarder:
             self._release_buffered(old, new)
 
     def _begin_measurements(self, new: Installed, old: Installed | None) -> None:
-        former = {} if old is None else old.measurements
+        former: Mapping[int, Measurement] = _NOTHING if old is None else old.measurements
         for urr_id, measurement in new.measurements.items():
             if former.get(urr_id) is not measurement:
                 measurement.begin(former.get(urr_id))

@@ -19,6 +19,12 @@ class Measurement:
     Each packet asks ``allows`` of every URR first, and then is told to every one of ``takers``, which are as few as the rule needs.
     """
 
+    __slots__ = (
+        "__weakref__", "_is_over", "_loop", "_now", "_period_ends_s", "_report", "_threshold_told", "_time_quota_at_s", "_time_threshold_at_s",
+        "_timer", "_unused_since_s", "_used_before_s", "_using_since_s", "has_quota", "has_threshold", "last_packet_s", "measures_time",
+        "quota_left", "quota_told", "threshold_left", "urr",
+    )
+
     def __init__(self, urr: Urr, loop: asyncio.AbstractEventLoop, report: Callable[[UsageTrigger], None]) -> None:
         self.urr = urr
         self.has_quota = urr.volume_quota_octets is not None or urr.time_quota_s is not None
