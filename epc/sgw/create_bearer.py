@@ -35,6 +35,7 @@ async def create_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
     ue = connection.ue
     async with answering(sgw.s5, received, lambda: connection.s5c_pgw_teid), AsyncExitStack() as undo:
         #  3 tunnels; the UE may send before the MME's answer is here. The S1-U end tells the bearers apart until the MME has given identities
+        await sgw.standing(connection)
         wanted: dict[FTeid, tuple[BearerContextCreateRequested, Bearer]] = {}
         for context in request.bearer_contexts:
             bearer = _prepare(sgw, connection, context)

@@ -22,6 +22,7 @@ async def delete_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
     assert isinstance(request, DeleteBearerRequest)
     async with answering(sgw.s5, received, lambda: connection.s5c_pgw_teid):
         # 3-9 the MME, the eNodeB and the UE
+        await sgw.standing(connection)
         step(3, "mme")
         ue = connection.ue
         onward = replace(request, pgw_fq_csid=None, unknown=())

@@ -192,6 +192,13 @@ class Sgw(Node[SgwConfig]):
             if self.is_established(connection):
                 self.forwarder.modify(connection.session_id, user_plane.abandoned_bearer(bearer))
 
+    async def standing(self, connection: PdnConnection) -> None:
+        """A request of the PGW may overtake its answer to the Create Session Request: wait for that. Raises :class:`Reject` if none comes."""
+        if not self.is_established(connection):
+            await connection.ue.slot.idle()
+            if not self.is_established(connection):
+                raise Reject(CauseValue.CONTEXT_NOT_FOUND, "the PDN connection does not stand")
+
     def is_established(self, connection: PdnConnection) -> bool:
         return self.connections.get(connection.session_id) is connection
 

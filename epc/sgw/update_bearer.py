@@ -21,6 +21,7 @@ async def update_bearer(sgw: Sgw, connection: PdnConnection, received: RequestRe
     assert isinstance(request, UpdateBearerRequest)
     ue = connection.ue
     async with answering(sgw.s5, received, lambda: connection.s5c_pgw_teid):
+        await sgw.standing(connection)
         step(3, "mme")
         onward = replace(request, pgw_fq_csid=None, unknown=())
         packet = await sgw.s11.request(ue.mme, ue.s11_mme_teid, onward, sgw.t3_phone, command=command)

@@ -652,3 +652,16 @@ async def test_push_meets_the_phones_own_service_request(network) -> None:
             assert bearers(world) == everywhere(5)
         await lab.detach(phone)
         await world.at_rest()
+
+
+@pytest.mark.parametrize(("interface", "name"), [
+    ("S5/S8", "Create Session Response"), ("S11", "Create Session Response"), ("S11", "Create Bearer Request")])
+async def test_create_bearer_request_overtakes_the_session_or_comes_late(network, interface: str, name: str) -> None:
+    async with network(policy("voice")) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        world.delay(interface, name, 0.05)
+        await lab.attach(phone)
+        await quiet(world, 10.0)
+        assert bearers(world) == everywhere(5, 6)
+        await lab.detach(phone)
+        await world.at_rest()
