@@ -25,8 +25,9 @@ from epc.node.resolve import host_names
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "compose" / "roaming.yaml"
-HOME, VISITED = {"dra-home", "dns-home", "hss", "pcrf", "ocs", "pgw"}, {"dra-visited", "dns-visited", "sgw", "mme", "enb"}
-USER_PLANE = {"pgw", "enb"}
+HOME = {"dra-home", "dns-home", "hss", "pcrf", "ocs", "pgw"}
+VISITED = {"dra-visited", "dns-visited", "pcrf-visited", "pgw-visited", "sgw", "mme", "enb"}
+USER_PLANE = {"pgw", "pgw-visited", "enb"}
 services: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 
 
@@ -73,7 +74,8 @@ def test_the_dns_names_gateways_at_their_addresses(compose: Compose) -> None:
     zones = Zones([parse_zone(zone.name, zone.records, zone.ttl_s)
                    for name in ("dns-home", "dns-visited") for zone in config_of(compose, name).zones])         # type: ignore[attr-defined]
     pgw, sgw = ("topoff.s8.pgw1.node.epc.mnc001.mcc001", where["pgw", "ipx"]), ("topon.s11.sgw1.node.epc.mnc007.mcc214", where["sgw", "visited"])
-    for host, expected in (pgw, sgw):
+    local = ("topon.s5.pgw1.node.epc.mnc007.mcc214", where["pgw-visited", "ipx"])
+    for host, expected in (pgw, sgw, local):
         found = zones.look_up(dns.name.from_text(f"{host}.3gppnetwork.org"), dns.rdatatype.A)
         assert found is not None
         assert [str(rdata) for rdata in found.answer[0]] == [expected]
@@ -102,8 +104,15 @@ def test_what_compose_starts_attaches_a_phone_abroad(tmp_path: Path) -> None:
         assert json.loads(pinged.stdout)["received"] == 3, pinged.stdout + pinged.stderr
         checked = epclab("lab", "check", *lab)
         assert checked.returncode == 0, checked.stdout
-        detached = epclab("ctl", "enb", "detach", "imsi=001010000000001", *lab)
-        assert json.loads(detached.stdout)["success"], detached.stdout + detached.stderr
+        local = json.loads(epclab("ctl", "enb", "attach", "imsi=001010000000011", *lab).stdout)
+        assert (local["success"], local["ip"]) == (True, "10.99.0.1"), local
+        pinged = epclab("ctl", "enb", "ping", "imsi=001010000000011", "destination=10.209.0.1", *lab)
+        assert json.loads(pinged.stdout)["received"] == 3, pinged.stdout + pinged.stderr
+        (s9,) = json.loads(epclab("ctl", "pcrf-visited", "visited_sessions", "--json", *lab).stdout)
+        assert (s9["imsi"], s9["home_realm"]) == ("001010000000011", "epc.mnc001.mcc001.3gppnetwork.org")
+        for imsi in ("001010000000001", "001010000000011"):
+            detached = epclab("ctl", "enb", "detach", f"imsi={imsi}", *lab)
+            assert json.loads(detached.stdout)["success"], detached.stdout + detached.stderr
         left = epclab("lab", "check", "--nothing-left", *lab)
         assert left.returncode == 0, left.stdout
     finally:
