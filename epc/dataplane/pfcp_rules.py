@@ -43,6 +43,7 @@ _HIGHEST_PRECEDENCE = 0xFFFFFFFF
 _UNLIMITED_KBPS = 0xFFFFFFFFFF
 _INTERFACES: dict[int, Interface] = {
     SourceInterface.ACCESS: Interface.ACCESS, SourceInterface.CORE: Interface.CORE, SourceInterface.SGI_LAN: Interface.CORE,
+    SourceInterface.CP_FUNCTION: Interface.CORE,        # packets of users' that it wants to see or has sent itself, in a tunnel (Sx-u)
 }
 _GTP_U_REMOVALS = (
     pfcp.OuterHeaderRemovalDescription.GTP_U_UDP_IPV4,

@@ -157,10 +157,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """Where a copy goes (Duplicating Parameters, TS 29.244 table 7.5.2.3-3): fields as in :class:`Far`. PFCP can name no link in it.
-
-    A tunnel towards a side without GTP-U port leaves by the other side's.
-    """
+    """Where a copy goes (Duplicating Parameters, TS 29.244 table 7.5.2.3-3): fields as in :class:`Far`. PFCP can name no link in it."""
 
     destination_interface: Interface = Interface.CORE
     outer_header_creation: FTeid | None = None
@@ -174,7 +171,8 @@ class Far:
     id: int
     apply_action: ApplyAction
     destination_interface: Interface = Interface.CORE
-    outer_header_creation: FTeid | None = None      # the tunnel's far end; absent: plain IP to the link ``network_instance``
+    # the tunnel's far end, by the GTP-U port of that side, or the only one there is; absent: plain IP to the link ``network_instance``
+    outer_header_creation: FTeid | None = None
     network_instance: str = ""
     duplicates: tuple[Duplicate, ...] = ()
     redirect_url: str | None = None                 # HTTP requests are answered with a redirection there, all else is dropped (clause 8.2.20)

@@ -521,8 +521,7 @@ class SocketForwarder:
     def _copy(self, pdr: Pdr, duplicate: Duplicate, new: Installed) -> Rule:
         """A copy is nobody's usage."""
         if duplicate.outer_header_creation is not None:
-            port = self._ports.get(duplicate.destination_interface) or self._any_port()
-            return ToTunnel(Counter(), port.send, duplicate.outer_header_creation)
+            return ToTunnel(Counter(), self._port(duplicate.destination_interface).send, duplicate.outer_header_creation)
         return ToLink(Counter(), self._attachment(duplicate.network_instance, new), new.session.id, pdr.id)
 
     def _portal(self, pdr: Pdr, far: Far, new: Installed) -> Portal | None:
@@ -574,8 +573,7 @@ class SocketForwarder:
                 packed(way.outer_header_creation.address)
                 if not 0 <= way.outer_header_creation.teid <= 0xFFFFFFFF:
                     raise RuleError(f"FAR {far.id}: a TEID has 32 bits")
-                if way is far and way.destination_interface not in self._ports:
-                    raise RuleError(f"FAR {far.id} sends to a tunnel, but there is no GTP-U port on side {way.destination_interface.name}")
+                self._port(way.destination_interface)
 
     def _new_portal(self, url: str) -> Portal:
         try:
@@ -755,13 +753,11 @@ class SocketForwarder:
     # Finding things
 
     def _port(self, interface: Interface) -> Port:
-        try:
-            return self._ports[interface]
-        except KeyError:
-            raise RuleError(f"no GTP-U port on side {interface.name}") from None
-
-    def _any_port(self) -> Port:
-        return next(iter(self._ports.values()))
+        """Of that side; a node that has GTP-U on one side only uses that for all its tunnels."""
+        port = self._ports.get(interface) or next(iter(self._ports.values()), None)
+        if port is None:
+            raise RuleError("this forwarder has no GTP-U port")
+        return port
 
     def _installed(self, session_id: int) -> Installed:
         try:

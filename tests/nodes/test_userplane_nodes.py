@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import pytest
@@ -85,6 +85,7 @@ from epc.wire.pfcp import (
     UsageReportTrigger,
     Volume,
 )
+from tests.dataplane import flows
 
 pytestmark = pytest.mark.virtual_clock
 
@@ -531,6 +532,34 @@ async def test_copies_go_to_the_li_function(sgw: Bench) -> None:
     assert (len(sgw.payloads("pgw")), len(sgw.payloads("enb"))) == (2, 1)
 
 
+async def test_control_function_sees_router_solicitations_and_answers_them(pgw: Bench) -> None:
+    """What a PGW-C that hands out IPv6 prefixes sets up: the solicitation goes to it in a tunnel, and its answer to the UE (TS 29.244 clause 5.3)."""
+    solicitation = flows.ip("fe80::2", "ff02::2", 58, b"\x85\0\0\0\0\0\0\0")
+    advertisement = flows.ip("fe80::1", "fe80::2", 58, b"\x86" + bytes(15))
+    prefix = UeIpAddress(ipv6=IPv6Address("2001:db8:1::"))
+    at_tunnel = ChooseFteid(ipv4=True, choose_id=5)
+    to_cp = SdfFilter(flow_description="permit out 58 from ff02::2/128 to assigned")
+    answer = await pgw.establish(
+        create_pdrs=(
+            pdr(1, SourceInterface.CORE, None, pdi={"ue_ip_address": replace(prefix, is_destination=True), "network_instance": b"\x08internet"}),
+            pdr(2, SourceInterface.ACCESS, at_tunnel, pdi={"ue_ip_address": prefix}),
+            pdr(3, SourceInterface.CP_FUNCTION, ChooseFteid(ipv4=True), far_id=1),
+            pdr(4, SourceInterface.ACCESS, at_tunnel, precedence=1, pdi={"sdf_filters": (to_cp,)}),
+        ),
+        create_fars=(
+            forward(1, SourceInterface.ACCESS, ENB_TEID, ENB), forward(2, SourceInterface.CORE, network_instance=b"\x08internet"),
+            forward(4, SourceInterface.CP_FUNCTION, 0xC9, PGW),
+        ),
+    )
+    assert answer.cause == CauseValue.REQUEST_ACCEPTED
+    teids = {created.pdr_id: created.local_fteid.teid for created in answer.created_pdrs if isinstance(created.local_fteid, Fteid)}
+    assert teids[2] == teids[4] != teids[3]
+    await pgw.send("enb", teids[2], S5U, solicitation)
+    assert pgw.payloads("pgw") == [(0xC9, solicitation)]
+    await pgw.send("pgw", teids[3], S5U, advertisement)
+    assert pgw.payloads("enb") == [(ENB_TEID, advertisement)]
+
+
 # --- applications -------------------------------------------------------------------------------------------------------------
 
 
@@ -650,7 +679,7 @@ async def test_somebody_elses_source_address_does_not_pass(pgw: Bench) -> None:
          CauseValue.CONDITIONAL_IE_MISSING, (RuleType.FAR, 1)),
         ((UPLINK,), (replace(TO_PGW, apply_action=ApplyAction.FORW | ApplyAction.DUPL),), (COUNTED,),
          CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, None),
-        ((UPLINK,), (forward(1, SourceInterface.CP_FUNCTION, 1, PGW),), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE,
+        ((UPLINK,), (forward(1, SourceInterface.LI_FUNCTION, 1, PGW),), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE,
          (RuleType.FAR, 1)),
         ((UPLINK, UPLINK), (TO_PGW,), (COUNTED,), CauseValue.RULE_CREATION_OR_MODIFICATION_FAILURE, (RuleType.PDR, 1)),  # twice
         ((pdr(1, SourceInterface.ACCESS, ChooseFteid(ipv6=True)),), (TO_PGW,), (), CauseValue.INVALID_F_TEID_ALLOCATION_OPTION, (RuleType.PDR, 1)),
