@@ -36,6 +36,11 @@ def bind(pgw: Pgw, session: PdnSession) -> None:
     """After rules or QoS have changed: what needs no signalling is so at once, and the rest follows."""
     bind_to_standing_bearers(session)
     pgw.apply(session)
+    signal(pgw, session)
+
+
+def signal(pgw: Pgw, session: PdnSession) -> None:
+    """Begin with what has to be signalled, if there is anything."""
     if session.slot.running is not bearer_binding and _is_open(session):
         session.slot.start(bearer_binding, pgw, session)
 

@@ -197,4 +197,7 @@ class PdnSession:
 
 def remainder_of(bearer: Bearer) -> PccRule:
     """The rule for what no PCC rule covers."""
-    return PccRule(definition=ChargingRuleDefinition(charging_rule_name=b""), number=0, bearer=bearer)
+    return PccRule(definition=_REMAINDER, number=0, bearer=bearer)
+
+
+_REMAINDER = ChargingRuleDefinition(charging_rule_name=b"")

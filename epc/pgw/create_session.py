@@ -12,11 +12,11 @@ from epc.peer.gtpc import RequestReceived
 from epc.pgw import gx
 from epc.pgw.address_pool import AddressPool, AddressTaken, PoolEmpty
 from epc.pgw.application_detection import ApplicationDetection
-from epc.pgw.bearer_binding import bind_to_standing_bearers
+from epc.pgw.bearer_binding import bind_to_standing_bearers, signal
 from epc.pgw.context import Bearer, PdnSession, PolicySession, Whereabouts, remainder_of
 from epc.pgw.online_charging import open_credit_session
 from epc.pgw.policy import Policy
-from epc.pgw.policy_decision import put_in_force, take_decision
+from epc.pgw.policy_decision import take_decision, watch_the_clock
 from epc.pgw.policy_events import change_reporting
 from epc.pgw.protocol_configuration import answer_options
 from epc.pgw.usage_monitoring import UsageMonitoring, take_usage_decision
@@ -132,8 +132,9 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             session.s5c_sgw_teid,
         )
         pgw.report(session, rules=failed)
-        put_in_force(pgw, session)                                  # dedicated bearers, if the rules want some
+        signal(pgw, session)                                        # dedicated bearers, if the rules want some
         if decision is not None:
+            watch_the_clock(pgw, session)
             take_usage_decision(pgw, session, decision.usage_monitoring_information)
 
 

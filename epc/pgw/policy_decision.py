@@ -38,14 +38,16 @@ def enforce(pgw: Pgw, session: PdnSession, decision: CreditControlAnswer | ReAut
 
 def put_in_force(pgw: Pgw, session: PdnSession) -> None:
     bind(pgw, session)
-    _watch_the_clock(pgw, session)
+    watch_the_clock(pgw, session)
 
 
-def _watch_the_clock(pgw: Pgw, session: PdnSession) -> None:
+def watch_the_clock(pgw: Pgw, session: PdnSession) -> None:
     """Rules come into force and end at their times (Rule-Activation-Time, Rule-Deactivation-Time; TS 29.212 clause 4.5.13)."""
     if session.next_rule_change is not None:
         session.next_rule_change.cancel()
         session.next_rule_change = None
+    if all(rule.activation_time is rule.deactivation_time is None for rule in session.rules.values()):
+        return
     now_s = pgw.clock()
     next_s = rule_installation.keep_time(session, now_s)
     if next_s is not None:
