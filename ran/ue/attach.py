@@ -121,6 +121,7 @@ def _accept(ue: Ue, accept: nas.AttachAccept) -> int:
     ue.equivalent_plmns = tuple(accept.equivalent_plmns or ())
     ue.attempts = 0
     ue.forgive(ue.tai)
+    ue.re_attach_on_release = False         # that is done
     ue.update_status = UpdateStatus.EU1_UPDATED
     ue.enter(EmmState.REGISTERED)
     ue.send_emm(nas.AttachComplete(esm_message_container=nas.encode(bearer_accept)))

@@ -650,7 +650,8 @@ class Ue:
         self.attach_by_itself()
 
     def _forget_forbidden(self) -> None:
-        """Of the lists only that of forbidden PLMNs outlives the switching off: it is on the USIM."""
+        """Of the lists only that of forbidden PLMNs outlives the switching off: it is on the USIM. Nothing that was intended does."""
+        self.re_attach_on_release = False
         self.forbidden_plmns_for_eps = frozenset()
         self.forbidden_tais_for_roaming = self.forbidden_tais_for_region = frozenset()
 
