@@ -261,7 +261,6 @@ class Pgw(Node[PgwConfig]):
         if self.gy is not None:
             self.gy.end(session, cause, last_usage)
         self.end_policy(session, cause, last_usage)
-        session.meters.clear()          # they know the session
         session.meters.clear()                          # some lead back to the session, and no cycle shall wait for the garbage collector
 
     # bearers and rules

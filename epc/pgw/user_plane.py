@@ -1,7 +1,7 @@
 """A PDN connection as rules for the forwarder: tunnels to SGi and back, and for each PCC rule the flows, the gate and the rates.
 
-Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink), 32768 + n for what comes early on a bearer that is being set up, and the
-QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
+Identities: PCC rule n has the PDRs 2n (uplink) and 2n + 1 (downlink), 32768 + n for what comes early on a bearer that is being set up,
+24576 + 512b + n for what an application sends on bearer b, and the QER n; the remainder is rule 0. QER 0 is the APN-AMBR, which
 all but GBR bearers share. FAR 0 leads to SGi, FAR b + 1 to bearer b's tunnel, FAR 65536 + n to the page that rule n is redirected to.
 FARs from 10000 on and PDRs from 40000 on belong to online charging. For URRs see :class:`~epc.pgw.context.Meter`.
 """
@@ -25,6 +25,7 @@ _EVERYTHING = Urr(id=1)
 _TO_SGI = 0
 _REDIRECTED = 0x10000
 _EARLY = 0x8000
+_ELSEWHERE, _PER_BEARER = 0x6000, 512
 R = TypeVar("R", Pdr, Far, Qer, Urr)
 
 
@@ -97,7 +98,7 @@ def _downlink_far(bearer: Bearer) -> Far:
 def _early_uplink(session: PdnSession, rule: PccRule, bearer: Bearer) -> Iterator[Pdr]:
     """What the UE sends on a bearer that is still being set up."""
     for pdr in _pdrs(session, rule, bearer):
-        if pdr.source_interface is Interface.ACCESS:
+        if pdr.local_f_teid == bearer.s5u_pgw:
             yield replace(pdr, id=_EARLY + rule.number)
 
 
@@ -111,15 +112,19 @@ def _pdrs(session: PdnSession, rule: PccRule, bearer: Bearer) -> Iterator[Pdr]:
     application_id = None if application is None else application.decode(errors="replace")
     qer_ids = (() if is_gbr(bearer.qos.qci) else (0,)) + ((number,) if number else ())
     urr_ids = urr_ids_of(session, rule, bearer)
-    # an application that no packet filter can tell is not known to the UE: what it sends comes on the default bearer
-    uplink = session.default_bearer if application is not None and not definition.flow_information else bearer
+    # an application that no packet filter can tell is not known to the UE: what it sends may come on any bearer
+    anywhere = application is not None and not definition.flow_information
+    uplinks = {2 * number: session.default_bearer if anywhere else bearer}
+    if anywhere and number < _PER_BEARER:
+        uplinks |= {_ELSEWHERE + _PER_BEARER * each.number + number: each for each in session.dedicated_bearers}
     uplink_filters, downlink_filters = _filters(rule, FlowDirection.UPLINK), _filters(rule, FlowDirection.DOWNLINK)
     if uplink_filters is not None:
-        yield Pdr(
-            id=2 * number, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=uplink.s5u_pgw, ue_ip_address=ue,
-            sdf_filters=uplink_filters, application_id=application_id,
-            far_id=_TO_SGI if _redirect_url(rule) is None else _REDIRECTED + number, qer_ids=qer_ids, urr_ids=urr_ids,
-        )
+        for pdr_id, each in uplinks.items():
+            yield Pdr(
+                id=pdr_id, precedence=precedence, source_interface=Interface.ACCESS, local_f_teid=each.s5u_pgw, ue_ip_address=ue,
+                sdf_filters=uplink_filters, application_id=application_id,
+                far_id=_TO_SGI if _redirect_url(rule) is None else _REDIRECTED + number, qer_ids=qer_ids, urr_ids=urr_ids,
+            )
     if downlink_filters is not None:
         yield Pdr(
             id=2 * number + 1, precedence=precedence, source_interface=Interface.CORE, network_instance=session.apn, ue_ip_address=ue,

@@ -482,6 +482,8 @@ async def test_rules_of_applications(known: PcefBench) -> None:
     assert downlink is not None
     assert uplink.application_id == downlink.application_id == "films"
     assert uplink.local_f_teid == known.session.default_bearer.s5u_pgw, "the UE cannot tell it by packet filters"
+    tunnels = {pdr.local_f_teid for pdr in known.pdrs().values() if pdr.application_id == "films" and pdr.local_f_teid is not None}
+    assert tunnels == {bearer.s5u_pgw for bearer in known.session.bearers.values()}, "so it may come on any bearer"
     assert downlink.far_id == known.session.bearers[6].number + 1
     [rules] = known.pgw.forwarder.sessions()
     assert [qer.uplink_gate.name for qer in rules.qers if qer.id in uplink.qer_ids and qer.id] == ["CLOSED"]

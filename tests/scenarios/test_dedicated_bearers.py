@@ -665,3 +665,34 @@ async def test_create_bearer_request_overtakes_the_session_or_comes_late(network
         assert bearers(world) == everywhere(5, 6)
         await lab.detach(phone)
         await world.at_rest()
+
+
+async def test_blocked_application_does_not_get_through_on_a_dedicated_bearer(network) -> None:
+    """The UE maps all datagrams to a bearer of their own; the application among them is found and stopped there too."""
+    changes = policy()
+    changes["pcrf1.policy"]["rules"] |= {
+        "datagrams": {"flows": [{"description": "permit out 17 from any to assigned"}], "qci": 7, "precedence": 50},
+        "no-echo": {"application": "echo", "status": "disabled", "precedence": 5}}
+    changes["pcrf1.policy"]["policies"] = [{"rules": ["everything", "datagrams"]}]
+    changes["pgw1.applications"] = {"echo": {"flows": ["permit out 17 from any 7 to assigned"]}}
+    async with network(changes) as world:
+        lab, phone = world.lab, world.lab.phone(IMSI)
+        await lab.attach(phone)
+        await quiet(world)
+        assert bearers(world) == everywhere(5, 6)
+        await echo(world)
+        await push(world, "no-echo")
+        await quiet(world)
+        seen = watch_tunnels(world)
+        with pytest.raises(TimeoutError):
+            await echo(world)
+        passed = packets_of(world, seen, 6)
+        assert passed["s5u uplink"]
+        assert not passed["s5u downlink"]
+        assert world.node("pgw1").forwarder.statistics().drops[DropReason.GATE_CLOSED] == passed["s5u uplink"], "stopped on the way up"
+        await lab.ping(phone, lab.server, count=1)
+        await withdraw(world, "no-echo")
+        await quiet(world)
+        await echo(world)
+        await lab.detach(phone)
+        await world.at_rest()
