@@ -54,6 +54,7 @@ class Keeper:
     def __init__(self) -> None:
         self.namespaces: dict[str, int] = {}
         self.locks: dict[str, int] = {}
+        self.last_words: dict[str, list[str]] = {}          # by namespace
         self.addresses_added = 0
         self.own = os.open("/proc/self/ns/net", os.O_RDONLY)
         self.privileged = True
@@ -130,7 +131,13 @@ class Keeper:
             raise
         self.locks[name] = lock
 
+    def when_orphaned(self, name: str, command: list[str]) -> Answer:
+        """Run this, outside the namespace, if it is still there when the other end of the socket ends."""
+        self.last_words[name] = command
+        return {}, []
+
     def delete(self, name: str) -> Answer:
+        self.last_words.pop(name, None)
         descriptor = self.namespaces.pop(name, None)
         if descriptor is not None:
             os.close(descriptor)
@@ -230,6 +237,7 @@ class Keeper:
         operations: dict[str, Callable[..., Answer]] = {
             "start": self.start, "create": self.create, "delete": self.delete,
             "open_tun": self.open_tun, "add_address": self.add_address, "open_socket": self.open_socket, "run": self.run,
+            "when_orphaned": self.when_orphaned,
         }
         while True:
             message, given, _, _ = socket.recv_fds(channel, MAX_REQUEST_OCTETS, 8)
@@ -251,8 +259,12 @@ class Keeper:
             finally:
                 for descriptor in (*given, *opened):
                     os.close(descriptor)
+        orphaned = list(self.last_words.values())
         for name in list(self.namespaces):
             self.delete(name)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for command in orphaned:
+            os.spawnvp(os.P_WAIT, command[0], command)
 
 
 def write(path: str, text: str) -> None:

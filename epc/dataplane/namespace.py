@@ -143,6 +143,10 @@ class Namespace:
         """One more address at which the namespace answers, on its loopback device."""
         await self._keeper.request("add_address", name=self.name, address=str(address))
 
+    async def when_orphaned(self, *command: str) -> None:
+        """What the keeper runs, outside the namespace, if this process ends without having closed it: a kill, a crash."""
+        await self._keeper.request("when_orphaned", name=self.name, command=list(command))
+
     async def open_socket(self, family: int, kind: int, protocol: int = 0) -> socket.socket:
         """A non-blocking socket that lives in the namespace, whatever namespace its user is in."""
         _, (descriptor,) = await self._keeper.request("open_socket", name=self.name, family=int(family), kind=int(kind), protocol=protocol)

@@ -20,6 +20,8 @@ from epc.dataplane.bpf.netlink import RouteSocket
 from epc.dataplane.namespace import Namespace
 
 DEVICE_PREFIX = "nat-"
+TABLE_PREFIX = "epclab_"
+WAS_OFF = "forwarding_was_off"          # an empty chain in our tables tells those who come later, so that the last one switches it off
 INSIDE_DEVICE = "out0"
 LINKS = IPv4Network("169.254.192.0/18")         # link-local (RFC 3927): never anybody's on SGi or outside
 LINK_PREFIX = 30
@@ -43,12 +45,12 @@ class NatUnavailable(OSError):
 class Nat:
     """One data network's way out. Make one with :meth:`open`; :meth:`close` takes away all that it added."""
 
-    def __init__(self, routes: RouteSocket, device: str, table: str, interface: str | None, *, was_forwarding: bool) -> None:
+    def __init__(self, routes: RouteSocket, device: str, table: str, interface: str | None, *, was_off: bool) -> None:
         self.interface = interface
         self._routes = routes
         self._device = device
         self._table = table
-        self._was_forwarding = was_forwarding
+        self._was_off = was_off                 # IP forwarding here, before the first of us
 
     @classmethod
     async def open(cls, namespace: Namespace, *, interface: str | None = None) -> Nat:
@@ -61,18 +63,19 @@ class Nat:
         if _program() is None:
             raise NatUnavailable(0, "that takes the program nft (apt: nftables)")
         name = namespace.name
-        device, table = f"{DEVICE_PREFIX}{zlib.crc32(name.encode()):08x}", f"epclab_{re.sub('[^A-Za-z0-9_]', '_', name)}"
+        device, table = f"{DEVICE_PREFIX}{zlib.crc32(name.encode()):08x}", f"{TABLE_PREFIX}{re.sub('[^A-Za-z0-9_]', '_', name)}"
         try:
             routes = RouteSocket()
         except OSError as error:
             raise NatUnavailable(error.errno, str(error)) from error
-        opened = cls(routes, device, table, interface, was_forwarding=_is_forwarding())
+        opened = cls(routes, device, table, interface, was_off=not _is_forwarding() or WAS_OFF in await _standing())
         try:
             if interface is not None:
                 _require(routes, interface)
             near, far = opened._link(name)
             await opened._join(namespace, near, far)
-            await _nft(_rules_here(table, device, far, interface))
+            await namespace.when_orphaned("sh", "-c", opened._undoing())
+            await _nft(_rules_here(table, device, far, interface, was_off=opened._was_off))
             _forward(on=True)
         except BaseException as error:
             await opened.close()
@@ -89,10 +92,15 @@ class Nat:
         self._routes.close()
         try:
             await _nft(f"add table ip {self._table}\ndelete table ip {self._table}\n")
-            if not self._was_forwarding and not any(name.startswith(DEVICE_PREFIX) for _, name in socket.if_nameindex()):
+            if self._was_off and TABLE_PREFIX not in await _standing():
                 _forward(on=False)
         except OSError:
             pass                    # not even privileged: there is nothing to take away
+
+    def _undoing(self) -> str:
+        """The same for a shell, when this process is no more. The devices go with the namespace."""
+        delete = f"exec 2>/dev/null; {_program()} delete table ip {self._table}"
+        return f"{delete}; {_program()} list tables | grep -q {TABLE_PREFIX} || echo 0 > {FORWARDING}" if self._was_off else delete
 
     def _link(self, name: str) -> tuple[IPv4Interface, IPv4Interface]:
         """Addresses of a link of its own: our end's, and the far end's."""
@@ -120,7 +128,7 @@ class Nat:
         await _inside(namespace, _program() or "nft", "-f", "-", rules=_RULES_INSIDE)
 
 
-def _rules_here(table: str, device: str, far: IPv4Interface, interface: str | None) -> str:
+def _rules_here(table: str, device: str, far: IPv4Interface, interface: str | None, *, was_off: bool) -> str:
     """``add`` and ``delete`` first: a run that was killed may have left its table."""
     outside = f'oifname "{interface}"' if interface is not None else f'oifname != "{device}"'
     elsewhere = f'iifname "{device}" oifname != "{interface}" drop' if interface is not None else ""
@@ -130,6 +138,7 @@ delete table ip {table}
 table ip {table} {{
   chain postrouting {{ type nat hook postrouting priority srcnat; ip saddr {far.ip} {outside} masquerade; }}
   chain forward {{ type filter hook forward priority filter; {elsewhere}; oifname "{device}" ct state != {{ established, related }} drop; }}
+  {f"chain {WAS_OFF} {{ }}" if was_off else ""}
 }}
 """.replace("filter; ; ", "filter; ")
 
@@ -158,12 +167,18 @@ def _program() -> str | None:
     return shutil.which("nft") or shutil.which("nft", path="/usr/sbin:/sbin")
 
 
-async def _nft(rules: str) -> None:
+async def _standing() -> str:
+    """The tables and chains that this machine has."""
+    return await _nft("list chains\n")
+
+
+async def _nft(rules: str) -> str:
     child = await asyncio.create_subprocess_exec(
-        _program() or "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE)
-    _, complaint = await child.communicate(rules.encode())
+        _program() or "nft", "-f", "-", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
+    answer, complaint = await child.communicate(rules.encode())
     if child.returncode:
         raise NatUnavailable(0, f"nft: {_first_line(complaint)}")
+    return answer.decode(errors="replace")
 
 
 async def _inside(namespace: Namespace, *command: str, rules: str = "") -> None:

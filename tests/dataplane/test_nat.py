@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
@@ -75,9 +76,15 @@ async def ue(hosts: Hosts) -> IpHost:
     return await hosts.open("test-ue", UE)
 
 
-async def open_sgi(hosts: Hosts, ue: IpHost, nat: NatService, dns: DnsService | None = None) -> Sgi:
+async def open_sgi(
+    hosts: Hosts, ue: IpHost, nat: NatService, dns: DnsService | None = None, *, name: str = "test-sgi", server: IPv4Interface = SERVER,
+) -> Sgi:
     return await Sgi.open(
-        hosts, Joined(ue), "internet", (POOL,), server=SERVER, name="test-sgi", services=Services(nat=nat, dns=dns))      # type: ignore[arg-type]
+        hosts, Joined(ue), "internet", (POOL,), server=server, name=name, services=Services(nat=nat, dns=dns))      # type: ignore[arg-type]
+
+
+def forwarding_and_tables() -> tuple[str, str]:
+    return Path("/proc/sys/net/ipv4/ip_forward").read_text().strip(), tables()
 
 
 def tables() -> str:
@@ -146,6 +153,42 @@ class TestAsRoot:
         loop.remove_reader(opened.fileno())
         opened.close()
         await sgi.close()
+
+    async def test_of_two_ways_out_the_last_leaves_the_machine_as_it_was(self, hosts: Hosts, ue: IpHost) -> None:
+        before = forwarding_and_tables()
+        first = await open_sgi(hosts, ue, NatService(), name="test-first")
+        second = await open_sgi(hosts, ue, NatService(), name="test-second", server=IPv4Interface("10.201.0.1/24"))
+        assert forwarding_and_tables()[0] == "1"
+        await first.close()
+        assert forwarding_and_tables()[0] == "1", "the second one needs it"
+        await second.close()
+        assert forwarding_and_tables() == before
+
+    async def test_nothing_is_left_of_a_killed_process(self) -> None:
+        before = forwarding_and_tables()
+        source = """
+import asyncio, os, signal
+from ipaddress import IPv4Interface
+from epc.dataplane.hosts import NamespaceHosts
+from epc.dataplane.nat import Nat
+
+async def main():
+    hosts = await NamespaceHosts.start()
+    for name, server in (("test-victim1", "10.200.0.1/24"), ("test-victim2", "10.201.0.1/24")):
+        await Nat.open((await hosts.open(name, IPv4Interface(server))).namespace)
+    print(hosts.keeper_pid, open("/proc/sys/net/ipv4/ip_forward").read(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", source, stdout=subprocess.PIPE)
+        output, _ = await process.communicate()
+        keeper_pid, forwards = output.split()
+        assert forwards == b"1"
+        async with asyncio.timeout(5):
+            while Path(f"/proc/{keeper_pid.decode()}").exists():      # noqa: ASYNC110, ASYNC240 - it is nobody's child any more
+                await asyncio.sleep(0.01)
+        assert forwarding_and_tables() == before
 
     async def test_a_wrong_interface_is_said(self, hosts: Hosts, ue: IpHost) -> None:
         before = tables()
