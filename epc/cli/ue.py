@@ -17,6 +17,7 @@ from epc.cli.ctl import DEFAULT_DIRECTORY, admin_of, call, enter_namespace, rend
 from epc.lab.running import read_state
 
 AS_CONFIGURED = "as configured"
+USAGE = "epclab ue exec [--dir DIR] [--enb NODE] IMSI -- PROGRAM [ARGUMENT ...]"
 NOT_FOUND, CANNOT_RUN = 127, 126        # what a shell's exit status says of a program that did not start
 
 
@@ -27,7 +28,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     listing.add_argument("--attached", action="store_true", help="only those that have an address")
     listing.set_defaults(run=run_list)
     program = verbs.add_parser(
-        "exec", help="run a program as a phone", usage="epclab ue exec [--dir DIR] [--enb NODE] IMSI -- PROGRAM [ARGUMENT ...]",
+        "exec", help="run a program as a phone", usage=USAGE,
         description="The program's network is the phone's, and its /etc/resolv.conf names the servers that the network told the phone. "
                     "Standard streams and exit status are the program's own. It trusts the web servers on SGi if it heeds SSL_CERT_FILE "
                     "or CURL_CA_BUNDLE, as curl and Python do.")
@@ -43,8 +44,12 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     detach.add_argument("--switch-off", action="store_true")
     detach.set_defaults(run=run_detach)
     for verb in (listing, program, attach, detach):
-        verb.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"where `epclab lab up` keeps its state (default {DEFAULT_DIRECTORY})")
-        verb.add_argument("--enb", metavar="NODE", help="only this eNodeB: its name in the lab, or HOST:PORT of its admin API")
+        _take_where(verb)
+
+
+def _take_where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"where `epclab lab up` keeps its state (default {DEFAULT_DIRECTORY})")
+    parser.add_argument("--enb", metavar="NODE", help="only this eNodeB: its name in the lab, or HOST:PORT of its admin API")
 
 
 class Station(NamedTuple):
@@ -71,7 +76,13 @@ def run_detach(options: argparse.Namespace) -> int:
 
 
 def run_exec(options: argparse.Namespace) -> int:
-    program = options.program[1:] if options.program[:1] == ["--"] else options.program
+    program = options.program
+    if program[:1] and program[0].startswith("-"):      # options may stand behind the IMSI too, as with the other verbs
+        dashes = program.index("--") if "--" in program else len(program)
+        late = argparse.ArgumentParser(prog="epclab ue exec", usage=USAGE, add_help=False)
+        _take_where(late)
+        late.parse_args(program[:dashes], options)
+        program = program[dashes + 1:]
     if not program:
         print("epclab: which program? epclab ue exec IMSI -- PROGRAM [ARGUMENT ...]", file=sys.stderr)
         return 2

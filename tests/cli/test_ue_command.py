@@ -84,6 +84,8 @@ def test_a_program_is_the_phone(attached: Lab) -> None:
     assert done.stdout.split()[0] in attached.ue("list").stdout
     assert attached.ue("exec", IMSI, "cat", "/etc/resolv.conf").stdout == "nameserver 10.200.0.1\n"
     assert attached.ue("exec", IMSI, "--", "sh", "-c", "kill -TERM $$").returncode == -15
+    behind = attached.epclab("ue", "exec", IMSI, "--enb", "enb1", "--dir", str(attached.directory), "--", "echo", "--dir", "is", "mine")
+    assert (behind.returncode, behind.stdout) == (0, "--dir is mine\n"), "options behind the IMSI are ours up to --"
 
 
 def test_a_program_resolves_and_fetches_with_the_labs_certificates(attached: Lab) -> None:
@@ -134,6 +136,8 @@ def test_the_namespace_comes_and_goes_with_the_address(lab: Lab) -> None:
 def test_what_cannot_be_is_said_plainly(attached: Lab) -> None:
     for words, status, text in (
         ((IMSI,), 2, "which program?"),
+        ((IMSI, "--enb", "enb1"), 2, "which program?"),
+        ((IMSI, "-sS", "--", "true"), 2, "unrecognized arguments: -sS"),
         ((IMSI, "--", "no-such-program"), 127, "epclab: no-such-program: No such file or directory"),
         ((IMSI, "--", "/etc"), 126, "epclab: /etc: Permission denied"),
         (("001010000000009", "--", "true"), 1, "no phone with IMSI 001010000000009; there are 001010000000001, "),
