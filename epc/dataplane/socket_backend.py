@@ -713,7 +713,9 @@ class SocketForwarder:
             del place.rules[key]
         for far in old.session.fars:
             if far.outer_header_creation is not None:
-                self._far_ends.pop((packed(far.outer_header_creation.address), far.outer_header_creation.teid), None)
+                tunnel = (packed(far.outer_header_creation.address), far.outer_header_creation.teid)
+                if self._far_ends.get(tunnel) == (old.session.id, far.id):     # the peer may have given its TEID to another session by now
+                    del self._far_ends[tunnel]
         for attachment in old.attachments.values():
             attachment.uses -= 1
         if not keep:

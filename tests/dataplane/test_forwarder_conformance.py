@@ -249,6 +249,18 @@ async def test_error_indication_from_the_enb_names_session_and_far(bench: Bench,
     assert sgw.forwarder.statistics().error_indications_received == 2
 
 
+async def test_error_indication_names_the_session_that_has_the_tunnel_now(bench: Bench, sgw: Sgw) -> None:
+    """An eNodeB that has restarted, or lost a UE, gives TEIDs to others before the SGW has heard of it."""
+    sgw.forwarder.install(sgw.session())
+    downlink = Pdr(id=2, source_interface=Interface.CORE, local_f_teid=sgw.forwarder.allocate_f_teid(Interface.CORE), far_id=2)
+    sgw.forwarder.install(Session(id=2, pdrs=(downlink,), fars=(sgw.downlink_far(ApplyAction.FORWARD),)))
+    sgw.forwarder.remove(1)
+    body = b"\x10" + sgw.s1u_enb.teid.to_bytes(4) + b"\x85\x00\x04" + IPv4Address(bench.enb_host).packed
+    sgw.enb.send(struct.pack(">BBHIHH", 0x32, 26, 4 + len(body), 0, 0, 0) + body, bench.access_host)
+    await bench.settle()
+    assert bench.events == [ErrorIndication(session_id=2, far_id=2, tunnel=sgw.s1u_enb)]
+
+
 async def test_optional_header_parts_are_relayed(bench: Bench, sgw: Sgw, ipv4: Packet) -> None:
     """Sequence number and PDCP PDU number pass through an SGW; an extension header of type 01xxxxxx stays (TS 29.281 clause 5.2.1)."""
     sgw.forwarder.install(sgw.session())
