@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import ssl
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -191,19 +190,13 @@ def _command(station: Station, command: str, **arguments: str) -> dict[str, Any]
     return result
 
 
-def _trusting(directory: Path) -> dict[str, str]:
+def _trusting(directory: Path) -> Mapping[str, str]:
     """Environment variables for programs that shall trust the web servers on SGi too."""
     authorities: list[str] = []
     for node in read_state(directory).values():
         if node.kind in ("pgw", "pgwu"):
             status, known = call(f"http://{node.admin}/state/certificates")
             authorities += known.values() if status == 200 else ()
-    if not authorities:
-        return {}
-    system = ssl.get_default_verify_paths().cafile
-    parts = ([Path(system).read_text()] if system is not None and os.access(system, os.R_OK) else []) + authorities
-    bundle = directory / "trusted.pem"
-    if not os.access(directory, os.W_OK):
-        bundle = Path(tempfile.mkdtemp(prefix="epclab-")) / "trusted.pem"
-    bundle.write_text("\n".join(parts))
-    return dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle.resolve()))
+    from epc.dataplane.namespace_host import trusting
+
+    return trusting(authorities, directory if os.access(directory, os.W_OK) else Path(tempfile.mkdtemp(prefix="epclab-")))

@@ -198,7 +198,7 @@ def trusting(authorities: Sequence[str], directory: Path) -> Mapping[str, str]:
     known = Path(system).read_text() if system is not None and os.access(system, os.R_OK) else ""
     bundle = directory / "trusted.pem"
     bundle.write_text("\n".join((known, *authorities)))
-    return dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle))
+    return dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE"), str(bundle.resolve()))
 
 
 def _device_name(name: str) -> str:

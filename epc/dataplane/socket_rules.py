@@ -464,15 +464,17 @@ class Guard:
         return self.wrong_address if self.ipv6_prefix and octets[at:at + 8] != self.ipv6_prefix else None
 
 
-class Selector:
-    """Several PDRs on one tunnel or address, or SDF filters: the first that takes the packet, in order of precedence."""
+class _Choice:
+    """Several rules, of which a packet meets one or none."""
 
-    __slots__ = ("candidates", "drop", "uplink")
+    __slots__ = ("drop", "uplink")
 
-    def __init__(self, candidates: tuple[tuple[tuple[CompiledFilter, ...], Rule], ...], drop: Drop, source: Interface) -> None:
-        self.candidates = candidates
+    def __init__(self, drop: Drop, source: Interface) -> None:
         self.drop = drop
         self.uplink = source is Interface.ACCESS
+
+    def _select(self, octets: bytes, start: int) -> Rule | None:
+        raise NotImplementedError
 
     def gpdu(self, message: bytes, start: int) -> None:
         rule = self._select(message, start)
@@ -487,6 +489,16 @@ class Selector:
             self.drop(DropReason.NO_MATCHING_RULE)
         else:
             rule.packet(packet)
+
+
+class Selector(_Choice):
+    """Several PDRs on one tunnel or address, or SDF filters: the first that takes the packet, in order of precedence."""
+
+    __slots__ = ("candidates",)
+
+    def __init__(self, candidates: tuple[tuple[tuple[CompiledFilter, ...], Rule], ...], drop: Drop, source: Interface) -> None:
+        super().__init__(drop, source)
+        self.candidates = candidates
 
     def end_marker(self) -> EndMarker | None:
         return self.candidates[0][1].end_marker()
@@ -503,32 +515,17 @@ class Selector:
         return None
 
 
-class ApplicationSelector:
+class ApplicationSelector(_Choice):
     """Likewise where rules name applications: the session's recogniser sees every packet, and says which ones it belongs to."""
 
-    __slots__ = ("candidates", "drop", "recognizer", "uplink")
+    __slots__ = ("candidates", "recognizer")
 
     def __init__(
         self, candidates: tuple[tuple[tuple[CompiledFilter, ...], str | None, Rule], ...], drop: Drop, source: Interface, recognizer: Recognizer,
     ) -> None:
+        super().__init__(drop, source)
         self.candidates = candidates
-        self.drop = drop
         self.recognizer = recognizer
-        self.uplink = source is Interface.ACCESS
-
-    def gpdu(self, message: bytes, start: int) -> None:
-        rule = self._select(message, start)
-        if rule is None:
-            self.drop(DropReason.NO_MATCHING_RULE)
-        else:
-            rule.gpdu(message, start)
-
-    def packet(self, packet: bytes) -> None:
-        rule = self._select(packet, 0)
-        if rule is None:
-            self.drop(DropReason.NO_MATCHING_RULE)
-        else:
-            rule.packet(packet)
 
     def end_marker(self) -> EndMarker | None:
         return self.candidates[0][2].end_marker()
