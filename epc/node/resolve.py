@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel
 
@@ -41,9 +41,7 @@ async def resolve_hosts(config: C, *, patience_s: float = 30.0) -> C:
             else:
                 answers.sort(key=lambda answer: answer[0] != socket.AF_INET)
                 found[name] = str(answers[0][4][0])
-    data = config.model_dump()
-    _replace(config, data, found)
-    return type(config).model_validate(data)
+    return cast(C, _resolved(config, found))
 
 
 def _is_name(text: str) -> bool:
@@ -74,18 +72,15 @@ def _walk(value: Any, found: Any) -> None:
             _walk(each, found)
 
 
-def _replace(value: Any, data: Any, found: dict[str, str]) -> None:
-    """Put addresses into ``data``, the dump of ``value``."""
+def _resolved(value: Any, found: dict[str, str]) -> Any:
+    """``value`` with addresses for names. Nothing is validated again: what was read from text (money, say) would be read as text once more."""
     if isinstance(value, BaseModel):
-        for name in _hosts(value):
-            host = getattr(value, name)
-            if host in found:
-                data[name] = found[host]
-        for name in type(value).model_fields:
-            _replace(getattr(value, name), data[name], found)
-    elif isinstance(value, dict):
-        for key, each in value.items():
-            _replace(each, data[key], found)
-    elif isinstance(value, list | tuple):
-        for each, dumped in zip(value, data, strict=True):
-            _replace(each, dumped, found)
+        hosts = _hosts(value)
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        fields = {name: found.get(old, old) if name in hosts else _resolved(old, found) for name, old in fields.items()}
+        return type(value).model_construct(value.model_fields_set, **fields)
+    if isinstance(value, dict):
+        return {key: _resolved(each, found) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_resolved(each, found) for each in value)
+    return value

@@ -11,6 +11,7 @@ from pydantic import Field
 from epc.node import ConfigError, Endpoint, NodeConfig, Section, load_config
 from epc.node.config import PlmnDigits
 from epc.node.resolve import host_names, resolve_hosts
+from epc.ocs import OcsConfig
 
 
 class Peer(Section):
@@ -124,6 +125,18 @@ async def test_host_names_are_resolved_everywhere_and_addresses_stay() -> None:
     assert resolved.listen.host in ("127.0.0.1", "::1")
     assert resolved.peers[0].endpoint.host == "127.0.0.9"
     assert resolved.peers[1].endpoint.host == resolved.listen.host
+
+
+async def test_resolving_a_name_leaves_every_other_value_as_it_was_read() -> None:
+    def config(host: str) -> OcsConfig:
+        return OcsConfig.model_validate({
+            "name": "ocs", "origin_host": "ocs.example", "origin_realm": "example", "gy": {"listen": [{"host": host}]},
+            "accounts": [{"imsi": "001010000000001", "balance": "10.00"}],
+            "tariff": {"rates": [{"name": "home", "price_per_mb": "0.10", "hours": "08:00-22:00"}]}})
+    resolved = await resolve_hosts(config("localhost"), patience_s=1)
+    assert resolved.accounts[0].balance == 10_000_000
+    assert resolved == config(resolved.gy.listen[0].host)
+    assert resolved.model_fields_set == config("localhost").model_fields_set
 
 
 async def test_a_name_nobody_knows_is_a_configuration_error() -> None:
