@@ -12,15 +12,17 @@ from epc.lab.ladder.fields import spaced, tree_of
 from epc.lab.ladder.page import render_page
 from epc.lab.ladder.steps import AttachFilter, step_of
 from epc.transport.interface import Address, Carrier, Direction, TappedPacket
-from epc.wire import gtpv2
+from epc.wire import diameter, gtpv2
+from epc.wire.diameter import base, s6a
 
 KINDS = {"mme1": "mme", "sgw1": "sgw", "pgw1": "pgw", "enb1": "enb"}
+IMSI = "001010000000001"
 MME, SGW = Address("127.0.0.10", 2123), Address("127.0.0.20", 2123)
 
 
 def packet(payload: bytes, *, time: float = 0.0, node: str = "mme1", source: Address = MME, destination: Address = SGW,
-           direction: Direction = Direction.SENT, interface: str = "S11") -> TappedPacket:
-    return TappedPacket(time=time, node=node, direction=direction, carrier=Carrier.UDP, interface=interface, source=source, destination=destination,
+           direction: Direction = Direction.SENT, interface: str = "S11", carrier: Carrier = Carrier.UDP) -> TappedPacket:
+    return TappedPacket(time=time, node=node, direction=direction, carrier=carrier, interface=interface, source=source, destination=destination,
                         payload=payload)
 
 
@@ -62,6 +64,26 @@ def test_operators_stand_side_by_side_and_a_line_crosses_the_border() -> None:
     assert lines[3].split() == ["step", "time", "UE", "eNodeB", "MME", "SGW", "HSS", "SGW"]
     assert lines[4].count("┼") == 2, "it passes the visited SGW and the HSS"
     assert lines[4].index("▶") > lines[2].index("╭", lines[2].index("╮"))
+
+
+def test_a_diameter_message_is_of_its_reference_point_whoever_passes_it_on() -> None:
+    places = {"mme1": NodePlace("mme"), "dra1": NodePlace("dra", "", ("127.0.0.31",)), "hss1": NodePlace("hss", "", ("127.0.0.11",)),
+              "pcrf1": NodePlace("pcrf")}
+    observer = LadderObserver(Lifelines(places))
+    agent, hss = Address("127.0.0.31", 3868), Address("127.0.0.11", 3868)
+
+    def diameter_packet(message: diameter.Message, node: str, label: str, source: Address, destination: Address) -> None:
+        octets = diameter.encode(message, hop_by_hop=1, end_to_end=1)
+        observer.packet(packet(octets, node=node, source=source, destination=destination, interface=label, carrier=Carrier.TCP))
+
+    purge = s6a.PurgeUeRequest(
+        session_id="mme1;1;1", auth_session_state=1, origin_host="mme1", origin_realm="visited", destination_realm="home", user_name=IMSI)
+    watchdog = base.DeviceWatchdogRequest(origin_host="pcrf1", origin_realm="home")
+    diameter_packet(purge, "mme1", "S6a", MME, agent)
+    diameter_packet(purge, "dra1", "Diameter", agent, hss)
+    diameter_packet(watchdog, "pcrf1", "Gx", SGW, agent)
+    diameter_packet(watchdog, "pcrf1", "Gx", SGW, hss)
+    assert [event.interface for event in observer.events] == ["S6a", "S6a", "Diameter", "Gx"]
 
 
 def test_a_retransmission_is_marked_and_reception_is_no_line_of_its_own() -> None:

@@ -102,9 +102,9 @@ class World:
                 for family in self.node(node).metrics.registry.collect() if family.name == metric
                 for sample in family.samples if sample.name.endswith("_total")}
 
-    def sent(self, interface: str) -> list[str]:
-        """Names of the messages on a reference point, in order."""
-        return [event.name for event in self.lab.observer.events if event.interface == interface]
+    def sent(self, interface: str, *, by: str = "") -> list[str]:
+        """Names of the messages on a reference point, in order; of those that node ``by`` has sent, or all of them."""
+        return [event.name for event in self.lab.observer.events if event.interface == interface and by in ("", event.source)]
 
     def last(self, interface: str) -> LadderEvent:
         """The latest message on a reference point."""

@@ -81,7 +81,7 @@ async def test_home_is_unreachable(network) -> None:
         await world.crash("dra-home")
         result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
         assert result.emm_cause == EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA
-        assert world.last("Diameter").detail == "unable to deliver"
+        assert world.last("S6a").detail == "unable to deliver"
         await world.at_rest()
         await world.revive("dra-home")
         await world.attaches_and_detaches()
@@ -90,10 +90,10 @@ async def test_home_is_unreachable(network) -> None:
 async def test_the_agent_is_lost_in_mid_attach(network) -> None:
     """Between the authentication and the update of the location."""
     async with network({"mme-visited.roaming.home_unreachable": "NETWORK_FAILURE"}, file=FILE) as world:
-        world.when("Diameter", AIA, lambda: world.wires.cut("dra-home"), nth=2)
+        world.when("S6a", AIA, lambda: world.wires.cut("dra-home"), nth=3)          # from the visited agent to the MME
         result = await world.lab.phone(IMSI).ue.attach(max_attempts=1)
         assert result.emm_cause == EmmCause.NETWORK_FAILURE
-        assert world.sent("S6a").count(ULR) == 1
+        assert world.sent("S6a", by="mme-visited").count(ULR) == 1
         assert "Create Session Request" not in world.sent("S11")
         await world.at_rest()
         world.wires.heal("dra-home")
@@ -104,7 +104,7 @@ async def test_the_agent_is_lost_in_mid_attach(network) -> None:
 async def test_the_agent_is_lost_in_mid_attach_and_the_other_one_takes_over(network) -> None:
     """The request goes a second time, with the T bit, over the second agent; the phone notices nothing."""
     async with network(second_home_agent(), file=FILE) as world:
-        world.when("Diameter", ULR, lambda: world.wires.cut("dra-home"))
+        world.when("S6a", ULR, lambda: world.wires.cut("dra-home"), nth=2)          # from the visited agent to the home one
         phone = await attached(world)
         ways = [(event.source, event.destination) for event in world.lab.observer.events if event.name == ULR]
         assert ("dra2-home", "hss-home") in ways
@@ -135,9 +135,9 @@ async def test_reset_reaches_the_mme_abroad_which_updates_the_location_again(net
         hss = world.node("hss-home")
         (mme,) = await hss.commands()["reset"]()
         assert mme == world.node("mme-visited").config.origin_host
-        assert world.sent("S6a").count(ULR) == 1
+        assert world.sent("S6a", by="mme-visited").count(ULR) == 1
         assert (await phone.ue.update_tracking_area()).success
-        assert world.sent("S6a").count(ULR) == 2
+        assert world.sent("S6a", by="mme-visited").count(ULR) == 2
         await world.lab.ping(phone, world.lab.server, count=1)
         await world.lab.detach(phone)
         await world.at_rest()

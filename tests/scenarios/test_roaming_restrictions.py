@@ -122,7 +122,7 @@ async def test_no_agent_knows_the_home_realm(network) -> None:
     changes = {"dra-visited.routes": routes, "dra-visited.diameter.peers": []}
     async with network({**changes, "dra-home.diameter.peers": []}, file=FILE) as world:
         await refused(world, EmmCause.NO_SUITABLE_CELLS_IN_TRACKING_AREA)
-        assert world.last("Diameter").detail == "realm not served"
+        assert world.last("S6a").detail == "realm not served"
     async with network({**changes, "mme-visited.roaming.realm_not_served": "PLMN_NOT_ALLOWED"}, file=FILE) as world:
         await refused(world, EmmCause.PLMN_NOT_ALLOWED)
 

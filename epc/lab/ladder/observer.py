@@ -38,8 +38,11 @@ _DIAMETER_ACRONYMS = {
 }
 
 
-# Applications that share a PCRF's connections with Gx
-_INTERFACES = {diameter.RX_APPLICATION: "Rx", diameter.S9_APPLICATION: "S9"}
+# Of which reference point a Diameter message is, whichever node, agents too, sends it on which connection
+_INTERFACES = {
+    diameter.S6A_APPLICATION: "S6a", diameter.GX_APPLICATION: "Gx", diameter.GY_APPLICATION: "Gy", diameter.RX_APPLICATION: "Rx",
+    diameter.S9_APPLICATION: "S9",
+}
 
 
 class LadderObserver:
@@ -225,9 +228,12 @@ class LadderObserver:
         if request_type is not None:
             detail = f"{getattr(request_type, 'name', request_type)} {detail}".replace("_REQUEST", "").lower().strip()
         detail = " ".join([*filter(None, [detail]), *services_told(message)])
+        far = self._far(packet)[0]
+        interface = _INTERFACES.get(decoded.header.application_id, "")
+        if not interface and "dra" in (self.lifelines.kind_of(packet.node), self.lifelines.kind_of(far)):
+            interface = "Diameter"      # an agent's connection is of no reference point
         self._add(packet, name=spaced(class_name) + (f" ({acronym})" if acronym else ""), classes=(class_name,), rung=self._rung(packet),
-                  detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets,
-                  interface=_INTERFACES.get(decoded.header.application_id, ""))
+                  detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets, interface=interface)
 
     def _gtpu(self, packet: TappedPacket) -> None:
         decoded = gtpu.decode(packet.payload)
