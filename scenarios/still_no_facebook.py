@@ -8,6 +8,7 @@ from epc.lab.scenario import Lab, scenario
 IMSI = "001010000000001"
 NEWS, FACEBOOK, CASINO, TRACKER = "news.example", "facebook.example", "casino.example", "tracker.example"
 SETTLEMENT = Path(__file__).parent / "roaming-settlement.yaml"
+FACEBOOK_ADDRESS = "10.200.0.3"
 PATIENCE_S = 0.5
 
 
@@ -19,8 +20,10 @@ async def still_no_facebook(lab: Lab) -> None:
     # what is allowed, and what is not
     for scheme, how in (("https", "its TLS server name"), ("http", "its HTTP host")):
         lab.check((await lab.fetch(phone, f"{scheme}://{NEWS}/")).ok, f"{scheme}://{NEWS} is there")
-        page = await lab.fetch(phone, f"{scheme}://{FACEBOOK}/", timeout_s=PATIENCE_S)
-        lab.check(not page.ok, f"{scheme}://{FACEBOOK} is not: by {how}")
+        page = await lab.fetch(phone, f"{scheme}://{FACEBOOK}/", address=FACEBOOK_ADDRESS, timeout_s=PATIENCE_S)
+        lab.check(not page.ok, f"{scheme}://{FACEBOOK} is not, even to a phone that knows its address: by {how}")
+    page = await lab.fetch(phone, f"https://{FACEBOOK}/", timeout_s=PATIENCE_S)
+    lab.check(not page.ok, f"https://{FACEBOOK} is not, once the PGW has seen the DNS tell its address: not even a connection")
     page = await lab.fetch(phone, f"http://{TRACKER}/", timeout_s=PATIENCE_S)
     lab.check(not page.ok, f"http://{TRACKER} is not: by its address, a packet filter")
     names = [bool(await lab.resolve(phone, name, timeout_s=PATIENCE_S)) for name in (FACEBOOK, CASINO)]

@@ -20,6 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,9 +242,12 @@ class Lab:
         self.say(f"IMSI {phone.imsi} asks for {name}: {resolved}")
         return resolved
 
-    async def fetch(self, phone: Phone, url: str, *, method: str = "GET", body: bytes = b"", timeout_s: float = 5.0) -> Fetched:
+    async def fetch(
+        self, phone: Phone, url: str, *, method: str = "GET", body: bytes = b"", timeout_s: float = 5.0, address: str | None = None,
+    ) -> Fetched:
         """A web page as the phone gets it: name, connection, TLS and HTTP all through its tunnels. A failure is a result, not an exception.
 
+        ``address`` is the IPv4 address of the URL's host where the phone shall not ask for it: nothing on the way learns it from the DNS.
         The phone trusts the web servers on SGi. ``page.status`` and ``page.body``, or ``page.error``
         (:class:`epc.dataplane.services.client.Failure`).
         """
@@ -251,7 +255,8 @@ class Lab:
 
         host = await self._host(phone)
         fetched = await client.fetch(
-            host, phone.ue.dns_servers, url, authorities=self._certificate_authorities(), method=method, body=body, timeout_s=timeout_s)
+            host, phone.ue.dns_servers, url, authorities=self._certificate_authorities(), method=method, body=body, timeout_s=timeout_s,
+            address=IPv4Address(address) if address else None)
         self.say(f"IMSI {phone.imsi} fetches {fetched}")
         return fetched
 

@@ -43,3 +43,8 @@ async def test_the_stories(network, story: str) -> None:
         assert all(passed for _, passed in world.lab.report.checks)
         assert len(world.lab.report.checks) > 5
         assert world.lab.observer.undecoded == 0
+        if story == "still_no_facebook":
+            names = [event.name for event in world.lab.observer.events if event.interface in ("Gx", "S5/S8-U")]
+            blocked = names[:names.index("Re Auth Request (RAR)")]
+            shown = {what for name in blocked for what in ("TLS Client Hello for", "HTTP GET") if name.startswith(f"{what} facebook.example")}
+            assert len(shown) == 2, "what blocks it is what the phone shows, before the DNS has told anybody its address"

@@ -136,9 +136,11 @@ async def _ask(host: IpHost, server: IPv4Address, query: dns.message.QueryMessag
 
 async def fetch(
     host: IpHost, servers: Sequence[IPv4Address], url: str, *, authorities: Sequence[str] = (), method: str = "GET", body: bytes = b"",
-    timeout_s: float = FETCH_WITHIN_S, redirections: int = 3,
+    timeout_s: float = FETCH_WITHIN_S, redirections: int = 3, address: IPv4Address | None = None,
 ) -> Fetched:
     """Fetch a page. ``authorities`` are the PEM certificates that the phone trusts. Raises ``ValueError`` for what is no http(s) URL.
+
+    ``address`` is where the URL's host is, if the phone knows already: then no name server is asked.
 
     ``timeout_s`` bounds everything after the name is resolved, except that a long download may go on as long as octets come.
     """
@@ -146,7 +148,7 @@ async def fetch(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"{url!r} is no http or https URL")
     try:
-        address = IPv4Address(parts.hostname)
+        address = address or IPv4Address(parts.hostname)
     except ValueError:
         resolved = await resolve(host, servers, parts.hostname)
         if not resolved:
