@@ -12,6 +12,7 @@ import pytest
 from epc.transport.interface import Address, Carrier, TappedPacket
 from epc.wire import gtpu, gtpv2, s1ap
 from epc.wire.errors import WireError
+from tests.scenarios.test_dedicated_bearers import policy
 
 pytestmark = pytest.mark.virtual_clock
 IMSI = "001010000000001"
@@ -146,13 +147,14 @@ def a_stranger(mallory: Mallory) -> bytes:
     return gtpv2.encode(message, teid=mallory.chance.randrange(1, 1 << 32), sequence=mallory.chance.randrange(1 << 24))
 
 
-@pytest.mark.parametrize("seed", range(4))
-async def test_damaged_copies_in_the_peers_names_break_nothing_for_good(network, seed) -> None:
+@pytest.mark.parametrize(("seed", "rules"), [*((seed, ()) for seed in range(4)), *((seed, ("voice", "video")) for seed in range(4, 6))])
+async def test_damaged_copies_in_the_peers_names_break_nothing_for_good(network, seed, rules) -> None:
     """Forged: damaged messages arrive beside the real ones, from the real sender's address, with its sequence numbers, TEIDs and identities.
 
     Nothing protects these interfaces, so attaches fail and sessions end. But no node dies or trips over it, and when it is over all is well.
+    Some phones have dedicated bearers.
     """
-    async with network(leaks_checked=False) as world:
+    async with network(policy(*rules) if rules else {}, leaks_checked=False) as world:
         mallory = Mallory(seed)
         recorder = await a_first_round(world)
         phone = world.lab.phone(IMSI)
