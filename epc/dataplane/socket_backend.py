@@ -36,6 +36,7 @@ from epc.dataplane.rules import (
     Pdr,
     Qer,
     RuleError,
+    SdfFilter,
     Session,
     SessionChange,
     Urr,
@@ -189,6 +190,8 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 
 
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})       # what most sessions have of most things
+_NONE: frozenset[int] = frozenset()     # each call makes another one, of 216 octets
+_EVERYTHING = SdfFilter()
 
 
 class Installed:
@@ -212,7 +215,7 @@ class Installed:
         self.recognizer: Recognizer | None = None       # if a rule names an application
         self.portals: Mapping[str, Portal] = _NOTHING   # by URL
         self.uncharged: Mapping[Interface, Counter] = _NOTHING      # what passes to and from portals
-        self.rare: frozenset[int] = frozenset()         # PDRs whose packets only this process can treat
+        self.rare: frozenset[int] = _NONE               # PDRs whose packets only this process can treat
         self.retired: dict[int, Usage] = {}             # by URR: what PDRs counted that are gone
 
 
@@ -667,7 +670,7 @@ class SocketForwarder:
                 tuple((tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), pdr.application_id, rule) for pdr, rule in candidates), self.drop,
                 first_pdr.source_interface, recognizer,
             )
-        if not first_pdr.sdf_filters:
+        if not first_pdr.sdf_filters or _EVERYTHING in first_pdr.sdf_filters:
             return first_rule       # takes everything: those of lower precedence never get a packet
         return Selector(
             tuple((tuple(compile_filter(sdf) for sdf in pdr.sdf_filters), rule) for pdr, rule in candidates), self.drop, first_pdr.source_interface,

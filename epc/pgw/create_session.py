@@ -20,7 +20,7 @@ from epc.pgw.policy_decision import take_decision, watch_the_clock
 from epc.pgw.policy_events import change_reporting
 from epc.pgw.protocol_configuration import answer_options
 from epc.pgw.usage_monitoring import UsageMonitoring, take_usage_decision
-from epc.procedure import Reject, Slot, procedure, step
+from epc.procedure import Procedure, Reject, Slot, procedure, step
 from epc.transport.gtpc import GTPC_PORT
 from epc.transport.interface import Address
 from epc.wire.diameter.groups import TerminationCause
@@ -42,6 +42,7 @@ from epc.wire.gtpv2 import (
 if TYPE_CHECKING:
     from epc.pgw.node import Pgw
 
+_BY_MESSAGE: dict[type, Procedure] = {}         # no message starts what runs in a session's slot
 _ACCEPTED = Cause(value=CauseValue.REQUEST_ACCEPTED)
 _ONLY_IPV4 = Cause(value=CauseValue.NEW_PDN_TYPE_DUE_TO_NETWORK_PREFERENCE)
 
@@ -80,7 +81,7 @@ async def create_session(pgw: Pgw, received: RequestReceived) -> None:
             policy=policy, wanted_policy=policy,
             sgw=Address(request.sender_fteid.host, GTPC_PORT), s5c_sgw_teid=request.sender_fteid.teid,
             whereabouts=Whereabouts().updated(request), selection_mode=request.selection_mode,
-            charging_characteristics=request.charging_characteristics, slot=Slot(pgw.runner, {}), bearers={wanted.ebi: bearer},
+            charging_characteristics=request.charging_characteristics, slot=Slot(pgw.runner, _BY_MESSAGE), bearers={wanted.ebi: bearer},
             remainder=remainder_of(bearer), usage_monitoring=UsageMonitoring(),
         )
         session.meters += session.usage_monitoring, ApplicationDetection(session)

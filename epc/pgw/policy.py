@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from epc.dataplane.rules import SdfFilter
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
@@ -58,10 +59,13 @@ def arp_group(arp: Arp) -> AllocationRetentionPriority:
     )
 
 
+_sdf_filter = lru_cache(maxsize=4096)(SdfFilter.from_flow_description)      # operators have few rules and many users
+
+
 def filters_of(rule: ChargingRuleDefinition, direction: FlowDirection) -> tuple[SdfFilter, ...]:
     """The rule's filters for one direction, or for both together; raises ``ValueError`` for a flow description that cannot be read."""
     return tuple([
-        SdfFilter.from_flow_description(flow.flow_description) for flow in rule.flow_information
+        _sdf_filter(flow.flow_description) for flow in rule.flow_information
         if flow.flow_description is not None and (direction == FlowDirection.BIDIRECTIONAL or flow.flow_direction in (*_BOTH, direction))
     ])
 
