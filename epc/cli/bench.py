@@ -79,7 +79,7 @@ def run_user_plane(options: argparse.Namespace) -> int:
             for octets in sizes if ues == phones[0] else sizes[:1]:
                 _measure(report, options, octets, ues)
     except (OSError, ValueError) as error:
-        print(f"epclab: {error}", file=sys.stderr)
+        print(f"epclab: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1
     for line in report.lines():
         print(line)
@@ -102,6 +102,6 @@ def _measure(report: UserPlaneReport, options: argparse.Namespace, octets: int, 
                 octets, ues, hook=Hook(options.hook), rounds=options.rounds, packets=BPF_PACKETS, with_tc=ues == 1))
         except OSError as error:
             if options.backend == "bpf":
-                raise
+                raise OSError(error.errno, f"bpf does not run here: {error.strerror or error}. It takes root; `epclab doctor` tells more") from error
             print(f"epclab: bpf is left out, it does not run here: {error.strerror or error}", file=sys.stderr)
             options.backend = "socket"

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from http.client import HTTPConnection
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,7 +53,12 @@ def run(options: argparse.Namespace) -> int:
             print(f"epclab: arguments are key=value, not {wrong[0]!r}", file=sys.stderr)
             return 2
         arguments = {key: value for key, _, value in pairs}
-        if what == "impair" and arguments.get("peer") in read_state(options.dir):
+        if what == "impair" and arguments.get("peer") and not _are_addresses(arguments["peer"]):
+            running = read_state(options.dir)
+            if arguments["peer"] not in running:
+                print(f"epclab: {arguments['peer']!r} is no address, and no node that runs from {options.dir}; there are "
+                      f"{', '.join(running) or 'none'}", file=sys.stderr)
+                return 1
             arguments["peer"] = _addresses(arguments["peer"], options.dir)
         status, answer = call(f"{base}/command/{what}", orjson.dumps(arguments))
         answer = answer.get("result", answer) if status == 200 else answer
@@ -90,6 +96,13 @@ def admin_of(node: str, directory: Path) -> str | None:
     there = f"running there: {', '.join(running)}" if running else f"no lab runs from {directory}"
     print(f"epclab: no node {node!r}; {there}. HOST:PORT of an admin API works too.", file=sys.stderr)
     return None
+
+
+def _are_addresses(text: str) -> bool:
+    try:
+        return bool([ip_address(each) for each in text.split(",")])
+    except ValueError:
+        return False
 
 
 def _addresses(name: str, directory: Path) -> str:

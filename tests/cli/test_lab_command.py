@@ -96,6 +96,12 @@ def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], t
         assert all(float(each["seconds"]) > 0 for each in ctl(lab, name, "timers") if each["seconds"] is not None)
     wrong = epclab("ctl", "enb1", "ping", IMSI, "destination=fe80::1", *lab)
     assert (wrong.returncode, wrong.stderr) == (1, "epclab: destination: must be an IPv4 address, not 'fe80::1'\n")
+    (bad,) = ctl(lab, "enb1", "impair", "peer=sgw1", "interface=S1-U", "delay_ms=1")
+    assert bad["delay_ms"] == 1.0
+    assert len(bad["peers"]) == 2, "the node's addresses"
+    nobody = epclab("ctl", "enb1", "impair", "peer=sgw9", "loss=1%", *lab)
+    assert (nobody.returncode, "'sgw9' is no address, and no node that runs from" in nobody.stderr) == (1, True), nobody.stderr
+    assert ctl(lab, "enb1", "repair") == []
     assert ctl(lab, "enb1", "detach", IMSI)["success"]
     assert not any(ctl(lab, name, "tunnels") for name in KINDS)
     unknown = epclab("ctl", "enb1", "fly", *lab)

@@ -79,5 +79,6 @@ def test_command_measures_what_is_asked_for(
     assert [(cost["packet_octets"], cost["sessions"]) for cost in written["socket"]] == [(64, 1), (1400, 1), (64, 60_000)]
     assert [budget["met"] for budget in written["budgets"]] == [True, True]
     assert main(["bench", verb, "--backend", "bpf", "--rounds", "3", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == "epclab: bpf does not run here: Operation not permitted. It takes root; `epclab doctor` tells more\n"
     assert main(["bench", verb, "--backend", "socket", "--size", "200", "--ues", "5", "--rounds", "3", "--out", str(tmp_path)]) == 0
     assert "packets of 200 octets, of 5 phones" in capsys.readouterr().out
