@@ -96,8 +96,13 @@ def describe(message: dns.message.Message) -> tuple[str, str]:
 
 def _text(rdata: dns.rdata.Rdata) -> str:
     if isinstance(rdata, NAPTR):
-        return f"{rdata.order}/{rdata.preference} {rdata.flags.decode()} {rdata.service.decode()} {str(rdata.replacement).rstrip('.')}"
+        return f"{rdata.order}/{rdata.preference} {_shown(rdata.flags)} {_shown(rdata.service)} {str(rdata.replacement).rstrip('.')}"
     return rdata.to_text().rstrip(".")
+
+
+def _shown(octets: bytes) -> str:
+    """Flags and services are ASCII letters; anybody may send others."""
+    return octets.decode("ascii", "backslashreplace")
 
 
 class LengthPrefixed:

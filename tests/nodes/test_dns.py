@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from epc.dns import Dns, DnsConfig
 from epc.node import ConfigError, parse_config
 from epc.node.metrics import NodeMetrics
-from epc.transport.dns import DnsClient, DnsError, DnsTimeout, NameUnknown, describe
+from epc.transport.dns import DnsClient, DnsError, DnsTimeout, NameUnknown, describe, parse
 from epc.transport.interface import Address, Direction, TappedPacket
 from epc.transport.memory import Link, MemoryNetwork
 
@@ -206,6 +206,11 @@ async def test_an_answer_to_another_question_or_from_elsewhere_is_no_answer() ->
         await forge()
         with pytest.raises(DnsTimeout):
             await world.ask(f"pgw.{HOME}")
+
+
+def test_a_line_for_a_record_with_octets_that_are_no_text() -> None:
+    octets = b"\0\1\x80\0\0\1\0\1\0\0\0\0" + (name := b"\1a\0") + b"\0\x23\0\1" + name + b"\0\x23\0\1\0\0\0\1\0\x0b\0\1\0\2\1\xff\2\xe4x\0\0"
+    assert describe(parse(octets))[1] == r"a NAPTR: 1/2 \xff \xe4x "
 
 
 @pytest.mark.parametrize(("octets", "rcode"), [
