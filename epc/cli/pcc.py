@@ -109,7 +109,7 @@ class PccDatabase:
         try:
             return asyncio.run(run())
         except ConfigError as error:
-            raise Problem("; ".join(line.removeprefix("request: ") for line in error.problems), 2) from error
+            raise Problem("; ".join(line.removeprefix("request: ").removeprefix("(top): ") for line in error.problems), 2) from error
         except (LookupError, ValueError, StoreError) as error:
             raise Problem(str(error.args[0] if error.args else error)) from error
 

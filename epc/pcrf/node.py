@@ -304,7 +304,7 @@ class Pcrf(Node[PcrfConfig]):
             outcomes = await asyncio.gather(*self.bring_up_to_date(sessions[first:first + PUSHES_IN_FLIGHT]))
             changed += outcomes.count(Outcome.SUCCESS)
             failed += len(outcomes) - outcomes.count(Outcome.SUCCESS)
-        return {"sessions": len(self.sessions), "changed": changed, "failed": failed}
+        return {"sessions": len(sessions), "changed": changed, "failed": failed}
 
     def _take(self, book: PolicyBook, revision: int) -> None:
         self._revision = revision

@@ -133,7 +133,7 @@ def _told(handler: Handler) -> Handler:
             return await handler(request)
         except ConfigError as error:
             problems = [line.partition(": ")[2].partition(": ") for line in error.problems]
-            return _json({"error": "; ".join(f"{key}: {what}" for key, _, what in problems),
+            return _json({"error": "; ".join(what if key == "(top)" else f"{key}: {what}" for key, _, what in problems),
                           "problems": [{"key": key, "problem": what} for key, _, what in problems]}, 400)
         except InUse as error:
             return _json({"error": str(error)}, 409)

@@ -114,6 +114,7 @@ async def test_what_is_wrong_is_told_by_key(world: World, path: str, body: objec
     assert got == status
     assert [problem["key"] for problem in answer["problems"]] == [key]
     assert answer["error"]
+    assert "(top)" not in answer["error"]
     assert await world.ask("GET", "/pcc") == before
 
 
@@ -143,6 +144,7 @@ async def test_push_again_what_failed(world: World) -> None:
     world.pgw.result = lambda request: {"result_code": 2001}
     assert (await world.ask("POST", f"/pcc/push?imsi={ALICE}"))[1] == {"sessions": 1, "changed": 1, "failed": 0}
     assert (await world.ask("POST", "/pcc/push"))[1] == {"sessions": 1, "changed": 0, "failed": 0}
+    assert (await world.ask("POST", f"/pcc/push?imsi={BOB}"))[1] == {"sessions": 0, "changed": 0, "failed": 0}
 
 
 async def test_concurrent_changes_all_hold(world: World) -> None:
