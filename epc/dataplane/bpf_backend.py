@@ -19,9 +19,10 @@ from epc.dataplane.bpf.leases import FastCounter, FastMeasurement, FastMeter, Le
 from epc.dataplane.bpf.next_hops import KernelLink
 from epc.dataplane.flow import CompiledFilter, compile_filter
 from epc.dataplane.forwarder import DropReason, GtpuPort, IpLink, Statistics, UsageTrigger
+from epc.dataplane.gtpu_port import Port
 from epc.dataplane.packet_size import MAX_IP_OCTETS
 from epc.dataplane.rules import ApplyAction, Far, Gate, Interface, Pdr, SdfFilter, Urr, Usage
-from epc.dataplane.socket_backend import Entry, Installed, Port, SocketForwarder, precedence_of
+from epc.dataplane.socket_backend import Entry, Installed, SocketForwarder, precedence_of
 from epc.dataplane.socket_rules import Attachment, Counter, Meter
 from epc.dataplane.usage import Measurement
 from epc.transport.impairment import Impairments
