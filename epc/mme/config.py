@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from epc.node import NodeConfig, Section
-from epc.node.config import Digits, Host, PlmnDigits, Port, Seconds
+from epc.node.config import Digits, Host, PlmnDigits, Port, Seconds, TimeZoneName
 from epc.node.diameter import DiameterPatience, DiameterPeer
 from epc.node.gtpc import GtpcInterface, GtpcSettings
 from epc.peer.timer import Timer
@@ -250,6 +250,7 @@ class MmeConfig(NodeConfig):
     gtp: GtpcSettings = GtpcSettings()
     timers: TimerConfig = TimerConfig()
     network_name: NetworkNameConfig | None = None
+    time_zone: TimeZoneName = Field(default="UTC", description="where its cells are, such as Europe/Madrid: gateways are told, and charge by it")
     ims_voice_over_ps: bool = Field(default=False, description="the EPS network feature support that phones are told")
 
     @model_validator(mode="after")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import datetime
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,6 +29,7 @@ from epc.mme.tracking_area_update import tracking_area_update
 from epc.mme.ue_context import EmmState, Location, SgwSession, UeContext, UeDirectory
 from epc.mme.ue_context_release import DETACH, SUPERSEDED, release, release_access_bearers, s1_release, ue_context_release
 from epc.node import Command, Node, TunnelEnd, View
+from epc.node.config import zone_named
 from epc.node.state import AssociatedPeer, diameter_peers, gtp_paths
 from epc.procedure import Collision, Slot, table
 from epc.security.nas_algorithms import Eea, Eia
@@ -35,6 +37,7 @@ from epc.transport.dns import DnsClient
 from epc.transport.interface import Association, Listener, Transport
 from epc.wire import nas, s1ap
 from epc.wire.errors import WireError
+from epc.wire.gtpv2 import UeTimeZone
 from epc.wire.identity import Plmn
 
 PROCEDURES = table([
@@ -42,6 +45,7 @@ PROCEDURES = table([
     bearer_resource_modification])
 _VIEW_LIMIT = 1000
 _MOST_CELLS = 10_000
+_NOTHING = datetime.timedelta()
 _NO_CONTEXT = contextvars.Context()     # for timers that outlive the procedure that starts them by an hour
 
 
@@ -178,6 +182,13 @@ class Mme(Node[MmeConfig]):
 
     def serving_plmn(self, location: Location) -> Plmn:
         return Plmn(location.tai.plmn)
+
+    def ue_time_zone(self) -> UeTimeZone:
+        """Of all its cells, at this moment; to a quarter of an hour (TS 29.274 clause 8.44)."""
+        now = datetime.datetime.fromtimestamp(self.clock(), zone_named(self.config.time_zone))
+        offset, summer = now.utcoffset() or _NOTHING, now.dst() or _NOTHING
+        return UeTimeZone(
+            offset_minutes=round(offset.total_seconds() / 900) * 15, daylight_saving_hours=round(max(summer, _NOTHING).total_seconds() / 3600))
 
     # phones whose link comes and goes
 

@@ -185,6 +185,7 @@ class S11:
             epco=wanted.extended_protocol_configuration_options,
             bearer_contexts_to_be_created=(BearerContextToBeCreated(ebi=wanted.ebi, bearer_qos=wanted.qos),),
             recovery=self.endpoint.restart_counter,         # so that the SGW notices a restart of ours before it makes anything new
+            ue_time_zone=self._mme.ue_time_zone(),
             charging_characteristics=wanted.charging_characteristics,
         )
         exchange = asyncio.ensure_future(self._ask_for_phone(session, request, CreateSessionResponse))

@@ -58,6 +58,19 @@ async def test_requests_carry_what_subscription_and_phone_say(world, phone) -> N
     assert create.ambr == gtpv2.Ambr(uplink_kbps=50_000, downlink_kbps=100_000)
     assert create.bearer_contexts_to_be_created[0].bearer_qos.arp == gtpv2.Arp(priority_level=8)
     assert (create.pgw_fteid.ipv4, create.pgw_fteid.teid) == (IPv4Address("127.0.0.50"), 0)
+    assert create.ue_time_zone == gtpv2.UeTimeZone(offset_minutes=0)
+
+
+@pytest.mark.parametrize(("zone", "at", "offset_minutes", "daylight_saving_hours"), [
+    ("Europe/Madrid", 1_700_000_000, 60, 0), ("Europe/Madrid", 1_720_000_000, 120, 1), ("America/St_Johns", 1_700_000_000, -210, 0),
+    ("Asia/Kathmandu", 1_720_000_000, 345, 0), ("Europe/Dublin", 1_700_000_000, 0, 0),
+])
+async def test_gateways_are_told_the_time_zone(world, phone, zone: str, at: int, offset_minutes: int, daylight_saving_hours: int) -> None:
+    world.mme.config = world.mme.config.model_copy(update={"time_zone": zone})
+    world.mme.clock = lambda: at
+    await phone.attach()
+    (create,) = world.sgw.of(gtpv2.CreateSessionRequest)
+    assert create.ue_time_zone == gtpv2.UeTimeZone(offset_minutes=offset_minutes, daylight_saving_hours=daylight_saving_hours)
 
 
 async def test_tunnels_are_shown_by_their_names(world, phone) -> None:
