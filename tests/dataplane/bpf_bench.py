@@ -52,6 +52,11 @@ class Peer:
     def send(self, data: bytes, host: str) -> None:
         self._socket.sendto(data, (host, GTPU_PORT))
 
+    def send_scattered(self, data: bytes, host: str) -> None:
+        """The kernel keeps what the second call brings in pages of its own, as many network cards do with all but the headers."""
+        self._socket.sendto(data[:40], socket.MSG_MORE, (host, GTPU_PORT))
+        self._socket.sendto(data[40:], (host, GTPU_PORT))
+
     def _readable(self) -> None:
         while True:
             try:

@@ -132,6 +132,18 @@ async def test_the_kernel_forwards_once_it_knows_the_neighbour(bench: BpfBench, 
 
 
 @needs_bpf
+async def test_frames_that_are_not_one_piece_of_memory_pass_in_the_kernel_too(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
+    pgw = await Pgw.open(bench)
+    pgw.forwarder.install(pgw.session())
+    up = ipv4(UE, SERVER, bytes(range(256)) * 5)
+    for _ in range(3):
+        pgw.sgw.send_scattered(gpdu(pgw.s5u_pgw.teid, up), bench.access_host)
+        await bench.settle()
+    assert pgw.by_kernel == (3, 0)
+    assert pgw.sgi.received == 3 * [up]
+
+
+@needs_bpf
 @on_one_hook
 async def test_a_removed_session_leaves_no_entry(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
     pgw = await Pgw.open(bench)

@@ -349,6 +349,7 @@ INLINE int is_for_another_ue(void *packet, void *end, __u32 ifindex)
 struct passage {
     struct rule *rule;
     struct next_hop *next_hop;
+    __u32 frame_octets;         /* all of it, also what lies beyond data_end */
     __u32 octets;               /* of the user's packet */
     __u32 headers;              /* octets before it, behind Ethernet: 0 on a link */
     __u32 traffic_class;
@@ -484,7 +485,9 @@ INLINE int decide_gtpu(void *data, void *end, struct passage *passage)
     __u32 length = bpf_ntohs(tunnel->gtp.length);
     if (side > 1 || tunnel->gtp.kind != bpf_htons(G_PDU) || !length)
         return TO_USER_SPACE;
-    if (udp_octets != length + sizeof(*tunnel) || bpf_ntohs(tunnel->udp.len) != udp_octets || (void *)(tunnel + 1) + length > end)
+    if (udp_octets != length + sizeof(*tunnel) || bpf_ntohs(tunnel->udp.len) != udp_octets)
+        return TO_USER_SPACE;
+    if (sizeof(*ethernet) + passage->headers + length > passage->frame_octets)
         return TO_USER_SPACE;
     struct tunnel_key key = { .teid = tunnel->gtp.teid, .port = side };
     struct entry *entry = bpf_map_lookup_elem(&tunnels, &key);
@@ -517,7 +520,7 @@ INLINE int decide_link(void *data, void *end, __u32 ifindex, struct passage *pas
         passage->octets = bpf_ntohs(ip6->payload_len) + sizeof(*ip6);
         entry = bpf_map_lookup_elem(&ues_ipv6, &key);
     }
-    if (!entry || (void *)(ethernet + 1) + passage->octets > end || !is_ip(ip, end, passage->octets))
+    if (!entry || sizeof(*ethernet) + passage->octets > passage->frame_octets || !is_ip(ip, end, passage->octets))
         return TO_USER_SPACE;
     int action = decide(entry, ip, end, passage);
     return action == TO_LINK ? TO_USER_SPACE : action;
@@ -670,14 +673,14 @@ INLINE int xdp_forward(struct xdp_md *context, int action, struct passage *passa
 
 SEC("xdp") int xdp_gtpu(struct xdp_md *context)
 {
-    struct passage passage = {};
+    struct passage passage = { .frame_octets = (long)END(context) - (long)DATA(context) };
 
     return xdp_forward(context, decide_gtpu(DATA(context), END(context), &passage), &passage);
 }
 
 SEC("xdp") int xdp_link(struct xdp_md *context)
 {
-    struct passage passage = {};
+    struct passage passage = { .frame_octets = (long)END(context) - (long)DATA(context) };
 
     return xdp_forward(context, decide_link(DATA(context), END(context), context->ingress_ifindex, &passage), &passage);
 }
@@ -744,7 +747,7 @@ INLINE int tc_forward(struct __sk_buff *context, int action, struct passage *pas
 
 SEC("tc") int tc_gtpu(struct __sk_buff *context)
 {
-    struct passage passage = {};
+    struct passage passage = { .frame_octets = context->len };
 
     if (!tc_is_readable(context))
         return TC_ACT_UNSPEC;
@@ -753,7 +756,7 @@ SEC("tc") int tc_gtpu(struct __sk_buff *context)
 
 SEC("tc") int tc_link(struct __sk_buff *context)
 {
-    struct passage passage = {};
+    struct passage passage = { .frame_octets = context->len };
 
     if (!tc_is_readable(context))
         return TC_ACT_UNSPEC;
