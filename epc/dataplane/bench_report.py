@@ -93,8 +93,10 @@ class UserPlaneReport:
             if (octets, ues) in self.kernels:
                 yield from _kernel_lines(*self.kernels[octets, ues])
             yield ""
-        yield f"{'budgets':<58}{'measured':>12}{'at most':>12}"
-        for budget in self.budgets():
+        budgets = list(self.budgets())
+        if budgets:
+            yield f"{'budgets':<58}{'measured':>12}{'at most':>12}"
+        for budget in budgets:
             measured, limit = (f"{value:.2f} {budget.unit}" for value in (budget.measured, budget.limit))
             yield f"  {budget.name:<56}{measured:>12}{limit:>12}  {'met' if budget.is_met else 'MISSED'}"
 
