@@ -52,8 +52,8 @@ class Dra(Node[DraConfig]):
         self.diameter = DiameterNode(
             transport, LocalIdentity(origin_host=host, origin_realm=realm, applications=config.applications or (RELAY_APPLICATION,)),
             interface=INTERFACE, entropy=self.entropy, clock=clock, listen=[each.listen for each in config.diameter.listen],
-            peers=[each.peer for each in config.diameter.peers], timers=config.diameter.peer_timers,
-            accept_unknown_peers=config.diameter.accept_unknown_peers, observer=self.metrics, agent=self.agent)
+            peers=[each.peer for each in config.diameter.peers], local=config.diameter.local,
+            timers=config.diameter.peer_timers, accept_unknown_peers=config.diameter.accept_unknown_peers, observer=self.metrics, agent=self.agent)
         self.metrics.gauge("pending_requests", "Requests sent on and not yet answered", lambda: len(self.agent.pending))
 
     # life

@@ -103,8 +103,8 @@ class Hss(Node[HssConfig]):
         self.s6a = DiameterNode(
             transport, LocalIdentity(origin_host=config.origin_host, origin_realm=config.origin_realm, applications=(S6A_APPLICATION,)),
             interface="S6a", entropy=self.entropy, clock=clock, on_request=self._serve, listen=[each.listen for each in config.s6a.listen],
-            peers=[each.peer for each in config.s6a.peers], timers=config.s6a.peer_timers, accept_unknown_peers=config.s6a.accept_unknown_peers,
-            duplicates_remembered=DUPLICATES_REMEMBERED, observer=self.metrics)
+            peers=[each.peer for each in config.s6a.peers], local=config.s6a.local, timers=config.s6a.peer_timers,
+            accept_unknown_peers=config.s6a.accept_unknown_peers, duplicates_remembered=DUPLICATES_REMEMBERED, observer=self.metrics)
         self.vectors = self.metrics.counter("authentication_vectors", "Authentication vectors handed out")
         self.resynchronisations = self.metrics.counter("resynchronisations", "Re-synchronisations of SQN asked for by UEs", ("result",))
 

@@ -56,4 +56,10 @@ class DiameterServer(DiameterPatience):
 
     listen: tuple[DiameterListen, ...] = (DiameterListen(host="127.0.0.1"),)
     peers: tuple[DiameterPeer, ...] = ()
+    host: Host | None = Field(default=None, description="local address of the connections to peers; default: the system's choice")
     accept_unknown_peers: bool = Field(default=True, description="serve whoever connects, not only those under peers")
+
+    @property
+    def local(self) -> Address | None:
+        """Where connections to peers come from, port 0; ``None``: the system chooses."""
+        return None if self.host is None else Address(self.host, 0)

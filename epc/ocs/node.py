@@ -52,8 +52,8 @@ class Ocs(Node[OcsConfig]):
         self.gy = DiameterNode(
             transport, LocalIdentity(origin_host=config.origin_host, origin_realm=config.origin_realm, applications=(GY_APPLICATION,)),
             interface="Gy", entropy=self.entropy, clock=clock, on_request=self._serve, listen=[each.listen for each in config.gy.listen],
-            peers=[each.peer for each in config.gy.peers], timers=config.gy.peer_timers, accept_unknown_peers=config.gy.accept_unknown_peers,
-            duplicates_remembered=DUPLICATES_REMEMBERED, observer=self.metrics)
+            peers=[each.peer for each in config.gy.peers], local=config.gy.local, timers=config.gy.peer_timers,
+            accept_unknown_peers=config.gy.accept_unknown_peers, duplicates_remembered=DUPLICATES_REMEMBERED, observer=self.metrics)
         self.debited = self.metrics.counter("debited", "Money debited, in millionths of the currency's unit")
         self.topped_up = self.metrics.counter("topped_up", "Money added to accounts, in millionths of the currency's unit")
         self.refusals = self.metrics.counter("service_refusals", "Services that got no quota, by Result-Code", ("cause",))

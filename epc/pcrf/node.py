@@ -110,8 +110,8 @@ class Pcrf(Node[PcrfConfig]):
                 origin_host=config.origin_host, origin_realm=config.origin_realm, applications=applications, origin_state_id=int(clock())),
             interface="Gx", interfaces=_INTERFACES, entropy=self.entropy, clock=clock, on_request=self._serve,
             listen=[each.listen for each in (*config.gx.listen, *config.rx.listen, *config.s9.listen)],
-            peers=[each.peer for each in (*config.gx.peers, *config.rx.peers, *config.s9.peers)], timers=config.gx.peer_timers,
-            accept_unknown_peers=config.gx.accept_unknown_peers, observer=self.metrics)
+            peers=[each.peer for each in (*config.gx.peers, *config.rx.peers, *config.s9.peers)], local=config.gx.local,
+            timers=config.gx.peer_timers, accept_unknown_peers=config.gx.accept_unknown_peers, observer=self.metrics)
         self.rule_failures = self.metrics.counter("rule_failures", "PCC rules that PCEFs reported as not enforced")
         self.application_events = self.metrics.counter("application_events", "Applications that PCEFs saw begin and end", ("event",))
         self.metrics.gauge("sessions", "Gx sessions: PDN connections with a policy", lambda: len(self.sessions))

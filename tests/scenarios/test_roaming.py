@@ -34,6 +34,12 @@ async def test_a_phone_attaches_abroad_and_leaves_nothing_in_either_network(netw
         await world.at_rest()
 
 
+async def test_connections_come_from_the_operators_own_addresses(network) -> None:
+    async with network(file=FILE) as world:
+        remotes = {peer.remote.partition(":")[0] for name in ("dra-home", "dra-visited") for peer in world.node(name).diameter.peers()}
+        assert remotes == {"127.0.1.31", "127.0.2.31", "127.0.2.11", "127.0.2.12", "127.0.1.12", "127.0.1.16"}
+
+
 @pytest.mark.parametrize("story", ["roaming", "still_no_facebook", "local_breakout"])
 async def test_the_stories(network, story: str) -> None:
     """What `epclab run scenarios/STORY.py` tells, in memory: every check of it, and nothing left in either network."""
