@@ -93,6 +93,9 @@ def admin_of(node: str, directory: Path) -> str | None:
     host, colon, port = node.rpartition(":")
     if colon and port.isdigit():
         return f"http://{host}:{port}"
+    if same_kind:
+        print(f"epclab: which {node}: {', '.join(each.name for each in same_kind)}?", file=sys.stderr)
+        return None
     there = f"running there: {', '.join(running)}" if running else f"no lab runs from {directory}"
     print(f"epclab: no node {node!r}; {there}. HOST:PORT of an admin API works too.", file=sys.stderr)
     return None

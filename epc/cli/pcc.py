@@ -215,7 +215,7 @@ def _book(options: argparse.Namespace) -> Book:
     enter_namespace(options.node, options.dir)
     base = admin_of(options.node, options.dir)
     if base is None:
-        raise Problem("or name a database with --database", 2)
+        raise Problem("name it with --node, or a database with --database", 2)
     return RunningPcrf(base)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from epc.cli.main import COMMANDS, main
+from epc.lab.running import NodeProcess
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -40,3 +41,10 @@ def test_config_check_says_what_a_good_file_is(tmp_path: Path, capsys: pytest.Ca
 def test_ctl_without_a_lab_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["ctl", "mme1", "--dir", str(tmp_path)]) == 2
     assert "no lab runs from" in capsys.readouterr().err
+
+
+def test_a_kind_that_two_nodes_are_is_asked_back(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = {name: NodeProcess(name=name, kind="pcrf", pid=1, admin_host="127.0.0.1", admin_port=1) for name in ("pcrf-home", "pcrf-visited")}
+    monkeypatch.setattr("epc.cli.ctl.read_state", lambda directory: nodes)
+    assert main(["pcc", "--dir", str(tmp_path), "show"]) == 2
+    assert capsys.readouterr().err == "epclab: which pcrf: pcrf-home, pcrf-visited?\nepclab: name it with --node, or a database with --database\n"
