@@ -105,6 +105,8 @@ class BpfForwarder(SocketForwarder):
                 self._fast.attach_link(link)
             except OSError as error:
                 log.warning("%s takes the slow path: no program can be attached to %s: %s", network_instance, link.device.name, error)
+        else:
+            log.warning("%s takes the slow path: its link is no network device, which takes network namespaces and root", network_instance)
         self._put_those_on(network_instance)
 
     def disconnect(self, network_instance: str) -> None:

@@ -145,6 +145,22 @@ async def test_frames_that_are_not_one_piece_of_memory_pass_in_the_kernel_too(be
 
 @needs_bpf
 @on_one_hook
+async def test_a_link_inside_the_process_takes_the_slow_path_and_says_so(
+    bench: BpfBench, ipv4: Packet, gpdu: Packet, caplog: pytest.LogCaptureFixture,
+) -> None:
+    forwarder, wire = await bench.forwarder(access=True), Wire()
+    forwarder.connect("internet", wire)
+    assert "internet takes the slow path: its link is no network device" in caplog.text
+    pgw = Pgw(forwarder, await bench.peer(bench.enb_host), wire)
+    forwarder.install(pgw.session())
+    pgw.sgw.send(gpdu(pgw.s5u_pgw.teid, ipv4(UE, SERVER)), bench.access_host)
+    await bench.settle()
+    assert wire.received == [ipv4(UE, SERVER)]
+    assert pgw.by_kernel == (0, 0)
+
+
+@needs_bpf
+@on_one_hook
 async def test_a_removed_session_leaves_no_entry(bench: BpfBench, ipv4: Packet, gpdu: Packet) -> None:
     pgw = await Pgw.open(bench)
     session = pgw.session()
