@@ -68,8 +68,9 @@ def test_operators_stand_side_by_side_and_a_line_crosses_the_border() -> None:
 
 def test_a_diameter_message_is_of_its_reference_point_whoever_passes_it_on() -> None:
     places = {"mme1": NodePlace("mme"), "dra1": NodePlace("dra", "", ("127.0.0.31",)), "hss1": NodePlace("hss", "", ("127.0.0.11",)),
-              "pcrf1": NodePlace("pcrf")}
+              "pcrf1": NodePlace("pcrf"), "pgw1": NodePlace("pgw", "", ("127.0.0.13",)), "af1": NodePlace("af", "", ("127.0.0.14",))}
     observer = LadderObserver(Lifelines(places))
+    pgw, function = Address("127.0.0.13", 40000), Address("127.0.0.14", 40000)
     agent, hss = Address("127.0.0.31", 3868), Address("127.0.0.11", 3868)
 
     def diameter_packet(message: diameter.Message, node: str, label: str, source: Address, destination: Address) -> None:
@@ -82,8 +83,9 @@ def test_a_diameter_message_is_of_its_reference_point_whoever_passes_it_on() -> 
     diameter_packet(purge, "mme1", "S6a", MME, agent)
     diameter_packet(purge, "dra1", "Diameter", agent, hss)
     diameter_packet(watchdog, "pcrf1", "Gx", SGW, agent)
-    diameter_packet(watchdog, "pcrf1", "Gx", SGW, hss)
-    assert [event.interface for event in observer.events] == ["S6a", "S6a", "Diameter", "Gx"]
+    diameter_packet(watchdog, "pcrf1", "Gx", SGW, pgw)
+    diameter_packet(watchdog, "pcrf1", "Gx", SGW, function)
+    assert [event.interface for event in observer.events] == ["S6a", "S6a", "Diameter", "Gx", "Rx"]
 
 
 def test_a_retransmission_is_marked_and_reception_is_no_line_of_its_own() -> None:

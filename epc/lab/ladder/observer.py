@@ -43,6 +43,8 @@ _INTERFACES = {
     diameter.S6A_APPLICATION: "S6a", diameter.GX_APPLICATION: "Gx", diameter.GY_APPLICATION: "Gy", diameter.RX_APPLICATION: "Rx",
     diameter.S9_APPLICATION: "S9",
 }
+# and of which one that concerns the connection itself, by the kinds of nodes at its ends
+_CONNECTIONS = {frozenset(_ENDS[name]): name for name in _INTERFACES.values() if name in _ENDS} | {frozenset(["pcrf"]): "S9"}
 
 
 class LadderObserver:
@@ -229,8 +231,9 @@ class LadderObserver:
             detail = f"{getattr(request_type, 'name', request_type)} {detail}".replace("_REQUEST", "").lower().strip()
         detail = " ".join([*filter(None, [detail]), *services_told(message)])
         far = self._far(packet)[0]
-        interface = _INTERFACES.get(decoded.header.application_id, "")
-        if not interface and "dra" in (self.lifelines.kind_of(packet.node), self.lifelines.kind_of(far)):
+        kinds = frozenset((self.lifelines.kind_of(packet.node), self.lifelines.kind_of(far)))
+        interface = _INTERFACES.get(decoded.header.application_id) or _CONNECTIONS.get(kinds, "")
+        if "dra" in kinds and not decoded.header.application_id:
             interface = "Diameter"      # an agent's connection is of no reference point
         self._add(packet, name=spaced(class_name) + (f" ({acronym})" if acronym else ""), classes=(class_name,), rung=self._rung(packet),
                   detail=detail, trees=[(spaced(class_name), tree_of(message))], imsi=imsi, octets=octets, interface=interface)
