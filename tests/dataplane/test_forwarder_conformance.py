@@ -1388,6 +1388,12 @@ async def test_usage_survives_a_replaced_rule(bench: Bench, sgw: Sgw, ipv4: Pack
     assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=2, uplink_octets=2 * len(packet))
     assert sgw.forwarder.statistics().usage.uplink_packets == 2
     assert sgw.enb.received[0][1] == 26
+    sgw.forwarder.modify(1, SessionChange(
+        remove_pdrs=(3,), pdrs=(Pdr(id=1, source_interface=Interface.ACCESS, local_f_teid=sgw.s1u_sgw, far_id=1, urr_ids=(1,)),),
+    ))
+    sgw.enb.send(gpdu(sgw.s1u_sgw.teid, packet), bench.access_host)
+    await bench.settle()
+    assert sgw.forwarder.usage(1)[1] == Usage(uplink_packets=3, uplink_octets=3 * len(packet)), "also what two rules had counted before"
 
 
 async def test_forwarder_leaves_nothing_behind(bench: Bench, pgw: Pgw) -> None:
