@@ -59,8 +59,9 @@ GAUGES = {
     "mme": ("registered_ues", "connected_ues", "sessions"),
     "sgw": ("ues", "pdn_connections", "bearers"),
     "pgw": ("sessions",),
-    "pcrf": ("sessions",),
+    "pcrf": ("sessions", "af_sessions", "visited_sessions"),
     "ocs": ("sessions",),
+    "dra": ("pending_requests",),
     "enb": ("connected_ues", "bearers"),
 }
 
@@ -196,7 +197,10 @@ class World:
                         holds |= {"Gy session": len(node.gy.sessions)}
                         holds |= {"Gy request": sum(peer.pending_requests for peer in node.gy.node.peers())}
                 case "pcrf":
-                    holds |= {"address": len(node.sessions._by_address)}
+                    visited, home = node.visited_role, node.home_role
+                    holds |= {"address": len(node.sessions._by_address), "session of a visited PCRF": len(home._subsessions)}
+                    holds |= {"S9 session": len(visited._users) + len(visited._by_session_id)}
+                    holds |= {"Diameter request": sum(peer.pending_requests for peer in node.gx.peers())}
                 case "enb":
                     holds |= {"radio": len(node.ues._by_radio), "forwarder session": node.user_plane.forwarder.statistics().sessions}
             found += [f"{name}: {number} x {what}" for what, number in holds.items() if number]

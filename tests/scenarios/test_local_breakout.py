@@ -44,6 +44,8 @@ async def test_home_decides_what_the_visited_gateway_enforces(network: Build) ->
         await lab.attach(phone)
         assert str(phone.ue.ip) == "10.99.0.1"
         assert "Credit Control Request (CCR)" in world.sent("S9")
+        held = {"pcrf-visited: visited_sessions = 1", "pcrf-visited: 2 x S9 session", "pcrf-home: 1 x session of a visited PCRF"}
+        assert held <= set(world.leftovers()), "what has to be gone at the end"
         [session] = world.node("pcrf-home").sessions
         assert (session.serving_plmn, session.policy, len(world.node("pcrf-visited").sessions)) == ("21407", "everybody", 0)
         assert not await can_echo(world)
