@@ -33,6 +33,7 @@ class DropReason(Enum):
     BUFFER_FULL = "buffer_full"
     BUFFER_DISCARDED = "buffer_discarded"           # buffered, then the session went or the rule became DROP
     NO_LINK = "no_link"                             # plain IP link not connected
+    UNSENT = "unsent"                               # forwarded, but the system did not take it: no route, a full queue, a device that is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -168,10 +168,11 @@ class SocketForwarder:
     async def close(self) -> None:
         for port in set(self._ports.values()):
             if port.datagrams is not None:
+                self._drops[DropReason.UNSENT] += _unsent(port)
                 port.datagrams.close()
                 port.datagrams = None
         for attachment in self._attachments.values():
-            attachment.disconnect()
+            self._disconnect(attachment)
         for installed in self._sessions.values():
             _stop(installed)
         for waiting in self._echoes.values():
@@ -262,11 +263,13 @@ class SocketForwarder:
                 total.packets += counter.packets
                 total.octets += counter.octets
             buffered += sum(len(buffer.waiting) for buffer in installed.buffers.values())
+        ways: list[Port | Attachment] = [*set(self._ports.values()), *self._attachments.values()]
+        unsent = sum(_unsent(way) for way in ways)
         return Statistics(
             sessions=len(self._sessions),
             buffered_packets=buffered,
             usage=self._retired + uplink.usage(Interface.ACCESS) + downlink.usage(Interface.CORE),
-            drops=dict(self._drops),
+            drops={**self._drops, DropReason.UNSENT: self._drops[DropReason.UNSENT] + unsent},
             error_indications_sent=self.error_indications_sent,
             error_indications_received=self._error_indications_received,
             echo_requests_received=self.echo_requests_received,
@@ -280,15 +283,19 @@ class SocketForwarder:
         attachment = self._attachments.get(network_instance)
         if attachment is None:
             attachment = self._attachments[network_instance] = Attachment(network_instance, self.drop)
-        attachment.disconnect()
+        self._disconnect(attachment)
         ours = [port.ip_address for port in self._ports.values()]
         attachment.connect(link, mtu_octets, TooBigAnswers((*gateways, *ours), self._loop.time))
 
     def disconnect(self, network_instance: str) -> None:
         attachment = self._attachments.get(network_instance)
         if attachment is not None:
-            attachment.disconnect()
+            self._disconnect(attachment)
             self._forget_unused((attachment,))
+
+    def _disconnect(self, attachment: Attachment) -> None:
+        self._drops[DropReason.UNSENT] += _unsent(attachment)
+        attachment.disconnect()
 
     async def echo(self, interface: Interface, peer: str, *, timeout_s: float = 3.0, attempts: int = 3) -> float:
         port = self._port(interface)
@@ -668,6 +675,13 @@ class SocketForwarder:
 
 def _no_event(event: Event) -> None:
     """Until the node sets ``on_event``."""
+
+
+def _unsent(way: Port | Attachment) -> int:
+    """What the operating system did not take, so far; in memory everything is taken."""
+    if isinstance(way, Attachment):
+        return getattr(way.link, "unsent_packets", 0)
+    return getattr(way.datagrams, "unsent_datagrams", 0)
 
 
 def _stop(installed: Installed) -> None:
