@@ -83,9 +83,9 @@ GOLDEN["initial request from Barcelona"] = gy.CreditControlRequest(
           00000007
         00000003 c0 000010 000028af  # 3GPP-PDP-Type
           00000000
-        000004cb 80 000012 000028af  # PDP-Address
+        000004cb c0 000012 000028af  # PDP-Address
           00010a2d00020000
-        000007ff 80 000010 000028af  # Serving-Node-Type
+        000007ff c0 000010 000028af  # Serving-Node-Type
           00000002
         0000001e 40 000010  # Called-Station-Id
           696e7465726e6574
@@ -182,7 +182,7 @@ GOLDEN["quota granted"] = gy.CreditControlAnswer(
         001e8480
       00000367 c0 000010 000028af  # Quota-Holding-Time
         00000258
-      000004f0 80 00002c 000028af  # Trigger
+      000004f0 c0 00002c 000028af  # Trigger
         00000366 c0 000010 000028af  # Trigger-Type
           0000001e
         00000366 c0 000010 000028af  # Trigger-Type

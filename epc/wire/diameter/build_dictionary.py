@@ -66,8 +66,12 @@ NOT_MANDATORY_3GPP = frozenset("""
 # RFC 6733 clause 4.5: likewise.
 NOT_MANDATORY_IETF = frozenset({"Error-Message", "Error-Reporting-Host", "Firmware-Revision", "Product-Name"})
 
-# TS 29.214 table 5.3.0.1: the source leaves the M bit out.
-MANDATORY_3GPP = frozenset({"Access-Network-Charging-Address"})
+# TS 29.214 table 5.3.0.1, TS 32.299 table 7.2.0.1 (those that Gy uses): the source leaves the M bit out.
+MANDATORY_3GPP = frozenset("""
+    Access-Network-Charging-Address
+    Dynamic-Address-Flag Event-Charging-TimeStamp Node-Id PDN-Connection-Charging-ID PDP-Address PDP-Context-Type Serving-Node-Type SGSN-Address
+    Trigger Unit-Quota-Threshold
+""".split())  # noqa: SIM905
 
 # RFC 6733 clauses 4.3.1, 6.3 to 6.7 and TS 29.272 clause 7.3: identities, which the source lists as octet or UTF-8 strings.
 IDENTITIES = frozenset("""
