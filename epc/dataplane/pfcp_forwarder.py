@@ -316,6 +316,7 @@ class PfcpForwarder:
         if isinstance(answer, SessionEstablishmentResponse):
             if answer.up_fseid is not None and answer.cause < CauseValue.REQUEST_REJECTED:
                 remote.up_seid = answer.up_fseid.seid
+                remote.failure, remote.is_unsure = None, False      # it has all the rules now, whatever had failed before
                 return
             raise RuleError(f"the user-plane function refuses the session: {answer.cause!r} {answer.failed_rule_id or ''}".strip())
         assert isinstance(answer, SessionModificationResponse | SessionDeletionResponse)

@@ -311,6 +311,25 @@ async def test_restarted_function_gets_its_sessions_back(bench: Bench) -> None:
     assert bench.events == [DownlinkData(session_id=1, pdr_id=2, far_id=2, dscp=0)]
 
 
+async def test_restart_that_a_change_finds_out_is_no_failure_of_later_changes(bench: Bench) -> None:
+    """The function refuses the change, then the session, for want of an association; when there is one again all is as it should be."""
+    session = await bench.install()
+    bench.network.cut("up")
+    await bench.node.stop()
+    bench.network.heal("up")
+    bench.node = bench.new_node(2000.0)
+    await bench.node.start()
+    bench.forwarder.modify(1, SessionChange(fars=(WAITING,)))
+    await asyncio.sleep(5)
+    (before,) = bench.shown()
+    bench.forwarder.modify(1, SessionChange(fars=(TO_ENB,)))
+    await bench.forwarder.confirmed(1)
+    (after,) = bench.shown()
+    assert after["seid"] == before["seid"]
+    await bench.send("pgw", session.pdrs[1].local_f_teid)
+    assert bench.received["enb"] == [0x8001]
+
+
 async def test_session_that_the_function_has_lost_is_established_again(bench: Bench) -> None:
     await bench.install()
     bench.node.remove(next(iter(bench.node.sessions.values())))
