@@ -111,7 +111,9 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _attach(options: argparse.Namespace) -> int:
-    station, _ = _find(options)
+    station, phone = _find(options)
+    if phone["state"] == "EMM-REGISTERED":
+        raise _Refused(f"IMSI {options.imsi} is attached already, {', '.join(each['ipv4'] for each in phone['pdn_connections'])}")
     result = _command(station, "attach", imsi=options.imsi, **({"apn": options.apn} if options.apn else {}))
     if not result["success"]:
         raise _Refused(f"IMSI {options.imsi} could not attach: {result['result']}")
@@ -120,7 +122,9 @@ def _attach(options: argparse.Namespace) -> int:
 
 
 def _detach(options: argparse.Namespace) -> int:
-    station, _ = _find(options)
+    station, phone = _find(options)
+    if phone["state"] in ("EMM-DEREGISTERED", "EMM-NULL"):
+        raise _Refused(f"IMSI {options.imsi} is not attached")
     if not _command(station, "detach", imsi=options.imsi, switch_off="yes" if options.switch_off else "no")["success"]:
         raise _Refused(f"IMSI {options.imsi} could not detach")
     print(f"IMSI {options.imsi} is detached")

@@ -36,6 +36,9 @@ class Lab:
     def ue(self, verb: str, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return self.epclab("ue", verb, "--dir", str(self.directory), *words, stdin=stdin)
 
+    def ip(self, imsi: str) -> str:
+        return next(line.split()[5] for line in self.ue("list").stdout.splitlines() if line.startswith(imsi))
+
 
 @pytest.fixture(scope="module", params=["as-we-are", pytest.param("unprivileged", marks=pytest.mark.skipif(
     not CAN_DROP_PRIVILEGE, reason="we are nobody special anyway, or user namespaces are not allowed"))])
@@ -148,5 +151,10 @@ def test_what_cannot_be_is_said_plainly(attached: Lab) -> None:
         done = attached.ue("exec", *words)
         assert done.returncode == status, done.stderr
         assert text in done.stderr
+    again = attached.ue("attach", IMSI)
+    assert (again.returncode, again.stderr) == (1, f"epclab: IMSI {IMSI} is attached already, {attached.ip(IMSI)}\n")
+    assert attached.ue("detach", IN_PROCESS).returncode == 0
+    again = attached.ue("detach", IN_PROCESS)
+    assert (again.returncode, again.stderr) == (1, f"epclab: IMSI {IN_PROCESS} is not attached\n")
     elsewhere = attached.epclab("ue", "list", "--dir", str(attached.directory / "elsewhere"))
     assert (elsewhere.returncode, "no lab with an eNodeB runs from" in elsewhere.stderr) == (1, True)
