@@ -77,6 +77,7 @@ Entry = tuple[Port | Attachment, int | bytes]     # where packets come in, and t
 _NOTHING: Mapping[Any, Any] = MappingProxyType({})       # what most sessions have of most things
 _NONE: frozenset[int] = frozenset()     # each call makes another one, of 216 octets
 _EVERYTHING = SdfFilter()
+_DISPOSITION = ApplyAction.FORWARD | ApplyAction.DROP | ApplyAction.BUFFER
 
 
 class Installed:
@@ -450,7 +451,7 @@ class SocketForwarder:
         return Selector(tuple(candidates), self.drop, Interface.CORE)
 
     def _compile_far(self, far: Far, old: Installed, new: Installed, *, rearm: bool) -> None:
-        disposition = far.apply_action & ~(ApplyAction.NOTIFY_CP | ApplyAction.DUPLICATE)
+        disposition = far.apply_action & _DISPOSITION
         if disposition not in (ApplyAction.FORWARD, ApplyAction.DROP, ApplyAction.BUFFER):
             raise RuleError(f"FAR {far.id} must do exactly one of FORWARD, DROP and BUFFER")
         if ApplyAction.DUPLICATE in far.apply_action and (disposition is not ApplyAction.FORWARD or not far.duplicates):
@@ -600,8 +601,9 @@ class SocketForwarder:
         for urr_id, measurement in new.measurements.items():
             if former.get(urr_id) is not measurement:
                 measurement.begin(former.get(urr_id))
-        for urr_id in former.keys() - new.measurements.keys():
-            former[urr_id].end()
+        if former:
+            for urr_id in former.keys() - new.measurements.keys():
+                former[urr_id].end()
 
     def _leave(self, old: Installed, keep: Iterable[Entry]) -> None:
         for place, key in old.entries.keys() - keep:

@@ -205,9 +205,5 @@ def measures_time(urr: Urr) -> bool:
 
 
 def does_more_than_count(urr: Urr) -> bool:
-    return any(
-        limit is not None for limit in (
-            urr.volume_quota_octets, urr.volume_threshold_octets, urr.time_quota_s, urr.time_threshold_s, urr.inactivity_s,
-            urr.quota_holding_time_s, urr.period_s,
-        )
-    )
+    return not (urr.volume_quota_octets is None and urr.volume_threshold_octets is None and urr.period_s is None and urr.time_quota_s is None
+                and urr.time_threshold_s is None and urr.inactivity_s is None and urr.quota_holding_time_s is None)

@@ -120,7 +120,8 @@ def first_installation(decision: Decision) -> tuple[ChargingRuleInstall, ...]:
 def begin(session: GxSession, decision: Decision, used: Mapping[str, int]) -> tuple[UsageMonitoringInformation, ...]:
     """``session``, which is new, is as decided; what to tell the PCEF about usage."""
     session.rules = decided_rules(decision)
-    session.groups = frozenset(decision.predefined_groups)
+    if decision.predefined_groups:
+        session.groups = frozenset(decision.predefined_groups)
     session.event_triggers = decision.event_triggers
     session.authorised_qos = authorised_qos(decision, session.subscribed_qos)
     session.authorised_ambr = authorised_ambr(decision, session.subscribed_ambr)
