@@ -60,10 +60,34 @@ def test_papers_are_written_and_all_agree(place: Path, capsys: pytest.CaptureFix
         "TDESPBCXXXHM00001", "billed.json", "check.json", "check.txt", "invoice.json", "invoice.txt"]
     check = orjson.loads((place / "out" / "check.json").read_bytes())
     assert (check["agrees"], check["tap"]["calls"], check["octets"]["visited"]) == (True, 2, {"uplink": 1300, "downlink": 4200})
-    assert load_billed(place / "out" / "billed.json", "visited-home").records == {"sgw1": {1, 2}}
+    billed = load_billed(place / "out" / "billed.json", "visited-home")
+    assert [(node, number, charging_id) for node, number, charging_id, _ in sorted(billed.records)] == [("sgw1", 1, 0x1234), ("sgw1", 2, 0x1234)]
     assert main(arguments(place)) == 0
     assert "nothing to bill" in capsys.readouterr().out, "they have been billed"
     assert (place / "out" / "TDESPBCXXXHM00002").exists()
+
+
+@pytest.mark.parametrize("change", [{"charging_id": 0x1235}, {"record_opening_time": START + datetime.timedelta(days=1)}])
+def test_gateways_that_count_from_1_again_are_billed_again(place: Path, change: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments(place)) == 0
+    for name, writer in (("visited", sgw()), ("home", pgw())):
+        writer.session([(10, 20)], **change)
+        (place / name / "a.cdr").write_bytes(cdr_file(writer.records))
+        (place / name / "a.jsonl").unlink(missing_ok=True)
+    assert main(arguments(place)) == 0
+    capsys.readouterr()
+    assert main(["settle", "show", str(place / "out" / "TDESPBCXXXHM00002")]) == 0
+    assert orjson.loads(capsys.readouterr().out)["transferBatch"]["auditControlInfo"]["callEventDetailsCount"] == 1
+    assert len(load_billed(place / "out" / "billed.json", "visited-home").records) == 3
+
+
+def test_files_of_former_releases_tell_sequence_numbers_only(place: Path) -> None:
+    file = place / "out" / "billed.json"
+    file.parent.mkdir()
+    file.write_bytes(orjson.dumps({"visited-home": {"sequence_number": 7, "records": {"sgw1": [[1, 1]]}}}))
+    assert main(arguments(place)) == 0
+    billed = load_billed(file, "visited-home")
+    assert (billed.sequence_number, billed.numbers, [record.local_sequence_number for record in billed.records]) == (8, {"sgw1": {1}}, [2])
 
 
 def test_show_turns_tap_and_record_files_into_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
