@@ -1,4 +1,4 @@
-"""Namespaces for the BPF back end: a node, its GTP-U peers and SGi, joined by veth pairs."""
+"""Namespaces for a forwarder in the kernel or on sockets: a node, its GTP-U peers and SGi, joined by veth pairs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,17 @@ from epc.dataplane.bpf.veth import ETH_P_IP, ETH_P_IPV6, ETHTOOL_SGRO, VethLink,
 from epc.dataplane.bpf_backend import BpfForwarder
 from epc.dataplane.forwarder import Event, GtpuPort
 from epc.dataplane.rules import GTPU_PORT
+from epc.dataplane.socket_backend import SocketForwarder
 from epc.transport.sockets import SocketTransport
+
+
+def why_no_namespaces() -> str:
+    """Why this machine lets us have no namespaces joined by veth pairs; empty if it does."""
+    try:
+        World().close()
+    except OSError as error:
+        return str(error)
+    return ""
 
 
 def why_not() -> str:
@@ -158,11 +168,11 @@ def set_in(namespace: AnonymousNamespace, setting: str, value: str) -> None:
 
 
 class BpfBench:
-    """Like ``conftest.Bench``, with the kernel between everybody."""
+    """Like ``conftest.Bench``, with the kernel between everybody. Without a ``hook`` the forwarder is the one on sockets."""
 
     link_is_ethernet = True
 
-    def __init__(self, hook: Hook, world: World | None = None, *, ipv6: bool = False) -> None:
+    def __init__(self, hook: Hook | None, world: World | None = None, *, ipv6: bool = False) -> None:
         self.hook = hook
         self.transport = SocketTransport("node")
         hosts = ("fd00::1", "fd00::2", "fd00::11", "fd00::12") if ipv6 else ("10.0.0.1", "10.0.0.2", "10.0.0.11", "10.0.0.12")
@@ -173,15 +183,18 @@ class BpfBench:
         self.node, self.peers, self.sgi = self.world.node, self.world.peers, self.world.sgi
         self.node_routes, self.peer_routes = self.world.node_routes, self.world.peer_routes
         self._open: list[Peer | Wire | VethLink] = []
-        self._forwarders: list[BpfForwarder] = []
+        self._forwarders: list[SocketForwarder] = []
 
-    async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4, max_sessions: int = 1024) -> BpfForwarder:
+    async def forwarder(self, *, access: bool = False, core: bool = False, buffer_packets: int = 4, max_sessions: int = 1024) -> SocketForwarder:
+        access_port = GtpuPort(address=self.access_host, interface="S1-U") if access else None
+        core_port = GtpuPort(address=self.core_host, interface="S5/S8-U") if core else None
         with self.node.entered():
-            forwarder = await BpfForwarder.open(
-                self.transport, buffer_packets=buffer_packets, max_sessions=max_sessions, hook=None if self._forwarders else self.hook,
-                access=GtpuPort(address=self.access_host, interface="S1-U") if access else None,
-                core=GtpuPort(address=self.core_host, interface="S5/S8-U") if core else None,
-            )
+            if self.hook is None:
+                forwarder = await SocketForwarder.open(self.transport, access=access_port, core=core_port, buffer_packets=buffer_packets)
+            else:
+                forwarder = await BpfForwarder.open(
+                    self.transport, buffer_packets=buffer_packets, max_sessions=max_sessions, hook=None if self._forwarders else self.hook,
+                    access=access_port, core=core_port)
         forwarder.on_event = self.events.append
         self._forwarders.append(forwarder)
         return forwarder
@@ -193,7 +206,7 @@ class BpfBench:
         self._open.append(peer)
         return peer
 
-    def connect(self, forwarder: BpfForwarder, network_instance: str, wire: Wire, *, mtu_octets: int | None = None) -> None:
+    def connect(self, forwarder: SocketForwarder, network_instance: str, wire: Wire, *, mtu_octets: int | None = None) -> None:
         with self.sgi.entered():
             far_routes, control = RouteSocket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         with self.node.entered(), control:

@@ -1,4 +1,4 @@
-"""The same suite on the BPF back end: forwarder, peers and SGi in namespaces of their own, joined by veth pairs."""
+"""The same suite over veth pairs, on both back ends: forwarder, peers and SGi are in namespaces of their own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from epc.dataplane.bpf.fast_path import Hook
-from tests.dataplane.bpf_bench import REASON, BpfBench, Wire, World
+from tests.dataplane.bpf_bench import REASON, BpfBench, Wire, World, why_no_namespaces
 from tests.dataplane.test_forwarder_conformance import *  # noqa: F403  (the suite, and its fixtures)
 
-pytestmark = [pytest.mark.real_time, pytest.mark.privileged, pytest.mark.skipif(bool(REASON), reason=REASON)]
+NO_NAMESPACES = why_no_namespaces()
+pytestmark = [pytest.mark.real_time, pytest.mark.privileged, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
+needs_bpf = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 # Hooks differ in how octets are moved; which rule takes a packet, and all that user space does, is the same text. So the suite runs whole
 # on one hook, and on the others those of its tests whose packets the kernel forwards, drops, or hands over in ways of the hook's own.
@@ -37,7 +39,8 @@ ON_EVERY_HOOK = {
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "bench" in metafunc.fixturenames:
         hooks = list(Hook) if metafunc.function.__name__ in ON_EVERY_HOOK else [Hook.XDP_GENERIC]
-        metafunc.parametrize("bench", hooks, indirect=True, ids=lambda hook: hook.value)
+        backends = [pytest.param(None, id="socket"), *[pytest.param(hook, id=hook.value, marks=needs_bpf) for hook in hooks]]
+        metafunc.parametrize("bench", backends, indirect=True)
 
 
 @pytest.fixture(scope="module")
