@@ -9,6 +9,7 @@ from epc.hss.store import NO_BARRING, ApnConfiguration, PgwIdentity, Subscriber
 from epc.wire.diameter import subscription
 from epc.wire.diameter.avp import TbcdDigits
 from epc.wire.diameter.groups import AllocationRetentionPriority, PreEmptionCapability, PreEmptionVulnerability
+from epc.wire.diameter.s6a import S6aFeatures
 from epc.wire.diameter.subscription import (
     AllApnConfigurationsIncludedIndicator,
     Ambr,
@@ -26,20 +27,50 @@ from epc.wire.diameter.subscription import (
 _MAX_BPS = 2**32 - 1        # Max-Requested-Bandwidth is an Unsigned32 of bit/s
 
 
-def subscription_data(subscriber: Subscriber) -> SubscriptionData:
-    """All of it, as in Update-Location-Answer."""
-    barring = subscriber.barring | (OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED if is_barred(subscriber) else NO_BARRING)
+FEATURES = S6aFeatures.ODB_ALL_APN | S6aFeatures.ODB_HPLMN_APN | S6aFeatures.ODB_VPLMN_APN | S6aFeatures.REG_SUB     # this HSS's
+
+# what the MME has to be able to enforce, for the HSS to tell it (TS 29.272 table 7.3.10/1)
+_FEATURE_OF = (
+    (OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED, S6aFeatures.ODB_ALL_APN),
+    (OperatorDeterminedBarring.ROAMER_ACCESS_HPLMN_AP_BARRED, S6aFeatures.ODB_HPLMN_APN),
+    (OperatorDeterminedBarring.ROAMER_ACCESS_VPLMN_AP_BARRED, S6aFeatures.ODB_VPLMN_APN),
+)
+
+
+def subscription_data(subscriber: Subscriber, features: S6aFeatures = FEATURES) -> SubscriptionData:
+    """All of it, as in Update-Location-Answer, but for what an MME with these ``features`` could not enforce."""
+    barring = _barring(subscriber)
+    if barring:
+        for bar, feature in _FEATURE_OF:
+            if feature not in features:
+                barring &= ~bar
     return SubscriptionData(
         subscriber_status=SubscriberStatus.OPERATOR_DETERMINED_BARRING if barring else SubscriberStatus.SERVICE_GRANTED,
         msisdn=TbcdDigits(subscriber.msisdn) if subscriber.msisdn else None,
         network_access_mode=subscriber.network_access_mode,
         operator_determined_barring=barring or None,
-        regional_subscription_zone_code=tuple([code.to_bytes(2) for code in subscriber.zone_codes]),
+        regional_subscription_zone_code=(
+            tuple([code.to_bytes(2) for code in subscriber.zone_codes]) if S6aFeatures.REG_SUB in features else ()),
         apn_oi_replacement=subscriber.apn_oi_replacement,
         access_restriction_data=subscriber.access_restriction or None,
         ambr=_ambr(subscriber.ambr_ul_bps, subscriber.ambr_dl_bps),
         apn_configuration_profile=_profile(subscriber.default_context_id, subscriber.apns),
         subscribed_periodic_rau_tau_timer=subscriber.rau_tau_timer_s)
+
+
+def needed_features(subscriber: Subscriber, *, abroad: bool) -> S6aFeatures:
+    """What an MME must be able to do for the subscription to hold. ``abroad``: not in the home network, so that barring of roamers matters."""
+    needed = S6aFeatures.REG_SUB if subscriber.zone_codes else S6aFeatures(0)
+    barring = _barring(subscriber)
+    if barring:
+        for bar, feature in _FEATURE_OF:
+            if bar in barring and (abroad or feature is S6aFeatures.ODB_ALL_APN):
+                needed |= feature
+    return needed
+
+
+def _barring(subscriber: Subscriber) -> OperatorDeterminedBarring:
+    return subscriber.barring | (OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED if is_barred(subscriber) else NO_BARRING)
 
 
 def is_barred(subscriber: Subscriber) -> bool:

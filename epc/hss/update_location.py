@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 from epc.hss.cancel_location import cancel_location
 from epc.hss.store import Subscriber
-from epc.hss.subscription_data import is_barred, subscription_data
+from epc.hss.subscription_data import FEATURES, is_barred, needed_features, subscription_data
 from epc.procedure import Reject
 from epc.wire.diameter import ExperimentalResultCode, RatType, ResultCode
 from epc.wire.diameter.s6a import (
     CancellationType,
     ErrorDiagnostic,
+    S6aFeatures,
     TerminalInformation,
     UlaFlags,
     UlrFlags,
     UpdateLocationAnswer,
     UpdateLocationRequest,
+    features_in,
+    supported_features,
 )
 from epc.wire.diameter.subscription import AccessRestrictionData, OperatorDeterminedBarring
 
@@ -33,13 +36,22 @@ _FORBIDS: dict[int, AccessRestrictionData] = {
 }
 
 
+_DIAGNOSTICS = {        # none for regional subscription: TS 29.272 clause 7.3.128
+    S6aFeatures.ODB_ALL_APN: ErrorDiagnostic.ODB_ALL_APN,
+    S6aFeatures.ODB_HPLMN_APN: ErrorDiagnostic.ODB_HPLMN_APN,
+    S6aFeatures.ODB_VPLMN_APN: ErrorDiagnostic.ODB_VPLMN_APN,
+}
+
+
 async def update_location(hss: Hss, request: UpdateLocationRequest) -> UpdateLocationAnswer:
-    #  8  is the subscriber known, for EPS, in this radio access and in this network
+    #  8  is the subscriber known, for EPS, in this radio access and in this network, whose MME can do what the subscription asks for
     subscriber = await hss.eps_subscriber(request.user_name)
     forbids = _FORBIDS.get(request.rat_type)
     if forbids is not None and forbids in subscriber.access_restriction:
         raise Reject(ExperimentalResultCode.DIAMETER_ERROR_RAT_NOT_ALLOWED, forbids.name or "")
     check_roaming(hss, subscriber, request.visited_plmn_id)
+    features = features_in(request.supported_features) & FEATURES
+    check_features(hss, subscriber, request.visited_plmn_id, features)
     if not request.ulr_flags & UlrFlags.S6A_S6D_INDICATOR:
         raise Reject(ResultCode.DIAMETER_INVALID_AVP_VALUE, "ULR-Flags of an SGSN: this HSS serves MMEs")
 
@@ -58,13 +70,26 @@ async def update_location(hss: Hss, request: UpdateLocationRequest) -> UpdateLoc
     return UpdateLocationAnswer(
         session_id=request.session_id, result_code=ResultCode.DIAMETER_SUCCESS, origin_host=hss.config.origin_host,
         origin_realm=hss.config.origin_realm, ula_flags=UlaFlags.SEPARATION_INDICATION,
-        subscription_data=None if is_skipped else subscription_data(subscriber))
+        subscription_data=None if is_skipped else subscription_data(subscriber, features),
+        supported_features=supported_features(features) if request.supported_features else ())
+
+
+def is_at_home(hss: Hss, subscriber: Subscriber, visited_plmn: str) -> bool:
+    return visited_plmn in subscriber.home_plmns or visited_plmn in hss.config.roaming.home_plmns
+
+
+def check_features(hss: Hss, subscriber: Subscriber, visited_plmn: str, features: S6aFeatures) -> None:
+    """Raise :class:`Reject` when an MME with ``features`` cannot enforce what restricts the subscriber (TS 29.272 table 7.3.10/1)."""
+    lacking = needed_features(subscriber, abroad=not is_at_home(hss, subscriber, visited_plmn)) & ~features
+    if lacking:
+        diagnostic = next((each for feature, each in _DIAGNOSTICS.items() if feature in lacking), None)
+        raise Reject(ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED, f"the MME does not support {lacking.name}", inner=diagnostic)
 
 
 def check_roaming(hss: Hss, subscriber: Subscriber, visited_plmn: str) -> None:
     """Raise :class:`Reject` when the subscriber may not use the network ``visited_plmn``: by agreement, by subscription, by barring."""
     roaming = hss.config.roaming
-    if visited_plmn in subscriber.home_plmns or visited_plmn in roaming.home_plmns:
+    if is_at_home(hss, subscriber, visited_plmn):
         return
     refused = ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED
     if roaming.partners is not None and visited_plmn not in roaming.partners:

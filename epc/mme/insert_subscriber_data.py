@@ -34,8 +34,10 @@ def insert_subscriber_data(
         if old is not None and old != ue.subscription:
             ue.slot.start(subscription_change, mme, ue, old)
     flags = request.idr_flags or s6a.IdrFlags(0)
+    offered = request.supported_features
     return s6a.InsertSubscriberDataAnswer(
         session_id=request.session_id, origin_host=origin_host, origin_realm=origin_realm, result_code=ResultCode.DIAMETER_SUCCESS,
+        supported_features=s6a.supported_features(mme.s6a.features & s6a.features_in(offered)) if offered else (),
         eps_user_state=_user_state(ue) if s6a.IdrFlags.EPS_USER_STATE_REQUEST in flags else None,
         eps_location_information=_location(ue) if s6a.IdrFlags.EPS_LOCATION_INFORMATION_REQUEST in flags else None,
         rat_type=RatType.EUTRAN if s6a.IdrFlags.RAT_TYPE_REQUESTED in flags else None)

@@ -70,6 +70,9 @@ class S6a:
         self._mme = mme
         self._origin_host, self._origin_realm = config.origin_host, config.origin_realm
         self._home_realms: dict[str, str] = {}          # by the first six digits of the IMSI
+        barring = s6a.S6aFeatures.ODB_ALL_APN | s6a.S6aFeatures.ODB_HPLMN_APN | s6a.S6aFeatures.ODB_VPLMN_APN
+        # without zones in its configuration an MME cannot tell which of them a phone is in
+        self.features = barring | s6a.S6aFeatures.REG_SUB if config.regional.zones else barring
         self.endpoint = DiameterNode(
             mme.transport, LocalIdentity(origin_host=self._origin_host, origin_realm=self._origin_realm, applications=(S6A_APPLICATION,)),
             interface="S6a", entropy=mme.entropy, clock=mme.clock, on_request=self._serve, peers=[each.peer for each in config.s6a.peers],
@@ -109,6 +112,7 @@ class S6a:
             session_id=self.endpoint.new_session_id(), origin_host=self._origin_host, origin_realm=self._origin_realm,
             destination_host=hss_host, destination_realm=self._home_realm(imsi), user_name=imsi,
             visited_plmn_id=self._visited_plmn(ue), rat_type=RatType.EUTRAN, ulr_flags=flags, terminal_information=terminal,
+            supported_features=s6a.supported_features(self.features),
         ), s6a.UpdateLocationAnswer)
         ue.hss_host = answer.origin_host
         if answer.subscription_data is not None:

@@ -147,7 +147,10 @@ VALUES: list[tuple[Message, dict[str, str]]] = [
     (s6a.UpdateLocationRequest(
         **S6A, destination_realm="home", user_name="214070123456789", rat_type=diameter.RatType.EUTRAN, visited_plmn_id=Plmn("310410"),
         ulr_flags=s6a.UlrFlags.S6A_S6D_INDICATOR | s6a.UlrFlags.INITIAL_ATTACH_INDICATOR,
+        supported_features=s6a.supported_features(s6a.S6aFeatures.ODB_VPLMN_APN | s6a.S6aFeatures.REG_SUB),
         terminal_information=s6a.TerminalInformation(imei="35349006987331", software_version="90")), {
+        "diameter.Feature-List-ID": "1", "diameter.3gpp.feature_list1_s6a_flags_bit0": "0", "diameter.3gpp.feature_list1_s6a_flags_bit2": "1",
+        "diameter.3gpp.feature_list1_s6a_flags_bit9": "1",
         "diameter.flags.request": "1", "diameter.Destination-Realm": "home", "diameter.User-Name": "214070123456789", "e212.imsi": "214070123456789",
         "diameter.RAT-Type": "1004", "diameter.ULR-Flags": "34", "diameter.Visited-PLMN-Id": "130014", "e212.mcc": "310", "e212.mnc": "410",
         "diameter.IMEI": "35349006987331", "diameter.Software-Version": "90"}),

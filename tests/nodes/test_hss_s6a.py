@@ -29,7 +29,7 @@ from epc.wire import diameter
 from epc.wire.diameter import S6A_APPLICATION, ExperimentalResultCode, Message, Packet, RatType, ResultCode, s6a
 from epc.wire.diameter.avp import VENDOR_3GPP
 from epc.wire.diameter.base import CapabilitiesExchangeRequest
-from epc.wire.diameter.groups import VendorSpecificApplicationId
+from epc.wire.diameter.groups import SupportedFeatures, VendorSpecificApplicationId
 from epc.wire.diameter.subscription import (
     AccessRestrictionData,
     Mip6AgentInfo,
@@ -67,6 +67,7 @@ class ScriptedMme:
         self.host = host
         self.requests: list[Message] = []
         self.answers: dict[type[Message], Callable[[Any], Message]] = {}
+        self.features: tuple[SupportedFeatures, ...] = (SupportedFeatures(feature_list_id=1, feature_list=0x207),)
         self.node = DiameterNode(
             network.transport(name), LocalIdentity(origin_host=host, origin_realm=REALM, applications=(S6A_APPLICATION,)), interface="S6a",
             entropy=random.Random(name), clock=lambda: 1.7e9, peers=[PeerConfig(address=HSS_ADDRESS)], on_request=self._serve)
@@ -85,7 +86,8 @@ class ScriptedMme:
             s6a.CancelLocationRequest: s6a.CancelLocationAnswer, s6a.InsertSubscriberDataRequest: s6a.InsertSubscriberDataAnswer,
             s6a.DeleteSubscriberDataRequest: s6a.DeleteSubscriberDataAnswer, s6a.ResetRequest: s6a.ResetAnswer,
         }[type(request)]  # type: ignore[index]
-        return answer(session_id=request.session_id, result_code=ResultCode.DIAMETER_SUCCESS, origin_host=self.host, origin_realm=REALM)
+        return answer(session_id=request.session_id, result_code=ResultCode.DIAMETER_SUCCESS, origin_host=self.host, origin_realm=REALM,
+                      supported_features=self.features)
 
     def header(self) -> dict[str, Any]:
         return {"session_id": self.node.new_session_id(), "origin_host": self.host, "origin_realm": REALM, "destination_realm": REALM}
@@ -109,6 +111,7 @@ class ScriptedMme:
     ) -> s6a.UpdateLocationAnswer:
         return await self.ask(s6a.UpdateLocationRequest(
             **self.header(), user_name=imsi, visited_plmn_id=plmn, rat_type=rat, ulr_flags=flags,
+            supported_features=self.features,
             terminal_information=s6a.TerminalInformation(imei=imei, software_version="01") if imei else None), s6a.UpdateLocationAnswer)
 
 
@@ -485,6 +488,91 @@ async def test_operator_pushes_a_changed_subscription(world: World) -> None:
     assert insert.subscription_data is not None
     assert insert.subscription_data.ambr is not None
     assert insert.subscription_data.ambr.max_requested_bandwidth_ul == 1_000_000
+
+
+# --- optional features: TS 29.272 clause 7.3.10 ------------------------------------------------------------------------------------
+
+def feature_list(value: int, list_id: int = 1) -> tuple[SupportedFeatures, ...]:
+    return (SupportedFeatures(feature_list_id=list_id, feature_list=value),)
+
+
+HPLMN_BARRED = OperatorDeterminedBarring.ROAMER_ACCESS_HPLMN_AP_BARRED
+VPLMN_BARRED = OperatorDeterminedBarring.ROAMER_ACCESS_VPLMN_AP_BARRED
+ALL_BARRED = OperatorDeterminedBarring.ALL_PACKET_ORIENTED_SERVICES_BARRED
+BREAKOUT = (ApnConfiguration(context_id=1, apn="internet", vplmn_allowed=True),)
+
+
+async def test_the_answer_names_the_features_of_both(world: World) -> None:
+    world.mme.features = (*feature_list(0xFF, 2), *feature_list(0x10000605))       # of list 1: ODB-all-APN, ODB-VPLMN-APN, RegSub, and what we lack
+    assert (await world.mme.update_location()).supported_features == feature_list(0x205)
+    world.mme.features = ()
+    assert (await world.mme.update_location()).supported_features == (), "who does not know of features is not told of any"
+
+
+@pytest.mark.parametrize(("subscription", "lacking", "plmn", "diagnostic"), [
+    ({"barring": ALL_BARRED}, 0x001, HOME, s6a.ErrorDiagnostic.ODB_ALL_APN),
+    ({"status": SubscriberStatus.OPERATOR_DETERMINED_BARRING}, 0x001, HOME, s6a.ErrorDiagnostic.ODB_ALL_APN),
+    ({"barring": HPLMN_BARRED, "apns": BREAKOUT}, 0x002, VISITED, s6a.ErrorDiagnostic.ODB_HPLMN_APN),
+    ({"barring": VPLMN_BARRED}, 0x004, VISITED, s6a.ErrorDiagnostic.ODB_VPLMN_APN),
+    ({"zone_codes": (7,)}, 0x200, HOME, None),
+    ({"zone_codes": (7,)}, 0x200, VISITED, None),
+])
+async def test_an_mme_that_cannot_enforce_a_restriction_does_not_get_the_subscriber(
+    world: World, subscription: dict[str, Any], lacking: int, plmn: Plmn, diagnostic: s6a.ErrorDiagnostic | None,
+) -> None:
+    await world.hss.store.put(replace(ALICE, **subscription), replace=True)
+    for features in (feature_list(0x207 & ~lacking), feature_list(0x207, 2), ()):
+        world.mme.features = features
+        answer = await world.mme.update_location(plmn=plmn)
+        assert answer.result == ExperimentalResultCode.DIAMETER_ERROR_ROAMING_NOT_ALLOWED
+        assert answer.error_diagnostic == diagnostic
+        assert answer.subscription_data is None
+        assert (await world.stored()).mme_host is None
+    world.mme.features = feature_list(lacking)
+    answer = await world.mme.update_location(plmn=plmn)
+    assert answer.is_success
+    assert answer.supported_features == feature_list(lacking)
+    assert answer.subscription_data is not None
+    assert answer.subscription_data.operator_determined_barring or answer.subscription_data.regional_subscription_zone_code
+
+
+async def test_at_home_barring_of_roamers_is_withheld_from_an_mme_without_the_feature(world: World) -> None:
+    await world.hss.store.put(replace(ALICE, barring=HPLMN_BARRED | VPLMN_BARRED), replace=True)
+    told = []
+    for features in (feature_list(0x207), feature_list(0x205), ()):
+        world.mme.features = features
+        data = (await world.mme.update_location()).subscription_data
+        assert data is not None
+        told.append((data.subscriber_status, data.operator_determined_barring))
+    assert told == [
+        (SubscriberStatus.OPERATOR_DETERMINED_BARRING, HPLMN_BARRED | VPLMN_BARRED), (SubscriberStatus.OPERATOR_DETERMINED_BARRING, VPLMN_BARRED),
+        (SubscriberStatus.SERVICE_GRANTED, None)]
+
+
+@pytest.mark.parametrize(("restriction", "needed"), [({"zone_codes": (7,)}, 0x200), ({"barring": ALL_BARRED}, 0x001)])
+async def test_an_mme_that_cannot_enforce_a_change_loses_the_subscriber(world: World, restriction: dict[str, Any], needed: int) -> None:
+    world.mme.features = feature_list(0x207 & ~needed)
+    await world.mme.update_location()
+    await world.command("insert_subscriber_data", imsi=ALICE.imsi)
+    assert (await world.stored()).mme_host == MME1, "nothing restricts this subscriber"
+    world.mme.requests.clear()
+    await world.hss.store.put(replace(await world.stored(), **restriction), replace=True)
+    with pytest.raises(LookupError, match=r"the MME does not support (REG_SUB|ODB_ALL_APN): 001010000000001 is withdrawn from it"):
+        await world.command("insert_subscriber_data", imsi=ALICE.imsi)
+    insert, cancel = world.mme.requests
+    assert isinstance(insert, s6a.InsertSubscriberDataRequest)
+    assert insert.supported_features == feature_list(0x207)
+    assert isinstance(cancel, s6a.CancelLocationRequest)
+    assert cancel.cancellation_type == s6a.CancellationType.SUBSCRIPTION_WITHDRAWAL
+    assert (await world.stored()).mme_host is None
+
+
+async def test_a_question_for_the_state_withdraws_nobody(world: World) -> None:
+    await world.hss.store.put(replace(ALICE, zone_codes=(7,)), replace=True)
+    await world.mme.update_location()
+    world.mme.features = ()
+    await world.command("locate", imsi=ALICE.imsi)
+    assert (await world.stored()).mme_host == MME1
 
 
 async def test_operator_hears_that_the_mme_refused_or_was_silent(world: World) -> None:

@@ -176,7 +176,13 @@ async def test_damaged_copies_in_the_peers_names_break_nothing_for_good(network,
                 await asyncio.sleep(0.0005)
 
         attacking = asyncio.ensure_future(forging())
-        for _ in range(12):
+
+        def unnoticed() -> set[str]:
+            return {"S1-MME", "NAS", "S11", "S6a"} - {interface for interface, _ in world.protocol_errors("mme1")}
+
+        for attempt in range(60):
+            if attempt >= 12 and not unnoticed():       # damage that gets as far as NAS is rare
+                break
             if phone.ue.registered:
                 await phone.ue.detach()
             else:
@@ -186,8 +192,7 @@ async def test_damaged_copies_in_the_peers_names_break_nothing_for_good(network,
         attacking.cancel()
         await asyncio.wait((attacking,))
         assert attacking.cancelled(), attacking.exception()
-        for interface in ("S1-MME", "NAS", "S11", "S6a"):
-            assert any(counted == interface for counted, _ in world.protocol_errors("mme1")), f"something on {interface} was noticed"
+        assert not unnoticed(), "of every interface something was"
         assert world.defects() == []
         assert [each.get("exception") for each in world.raised] == []
 

@@ -163,9 +163,11 @@ async def test_a_phone_that_leaves_its_zones_loses_its_session_in_both_networks(
         await world.attaches_and_detaches()
 
 
-async def test_zones_that_this_network_does_not_know_restrict_nothing(network) -> None:
+async def test_a_network_without_zones_is_not_given_a_subscriber_with_some(network) -> None:
+    """Its MME does not offer regional subscription (TS 29.272 clause 7.3.10): home refuses, rather than let the phone be served everywhere."""
     async with network({f"{SUBSCRIBER}.zone_codes": "99"}, file=FILE) as world:
-        await world.attaches_and_detaches()
+        await refused(world, EmmCause.PLMN_NOT_ALLOWED)
+        assert world.failures("hss-home", "update_location") == {("rejected", "DIAMETER_ERROR_ROAMING_NOT_ALLOWED"): 1}
 
 
 async def test_a_forbidden_network_may_be_asked_for_by_hand_and_is_forgiven(network) -> None:

@@ -119,6 +119,45 @@ GOLDEN["update location request"] = s6a.UpdateLocationRequest(
       00f11000
 """
 
+GOLDEN["update location request with features"] = s6a.UpdateLocationRequest(
+    session_id="mme.lab;1;2", origin_host="mme.lab", origin_realm="lab", destination_realm="lab", user_name="001010000000001",
+    supported_features=s6a.supported_features(
+        s6a.S6aFeatures.ODB_ALL_APN | s6a.S6aFeatures.ODB_HPLMN_APN | s6a.S6aFeatures.ODB_VPLMN_APN | s6a.S6aFeatures.REG_SUB),
+    rat_type=RatType.EUTRAN, ulr_flags=s6a.UlrFlags.S6A_S6D_INDICATOR, visited_plmn_id=Plmn("00101"),
+), """
+    010000fc c000013c 01000023 00000011 00000022  # version and length, flags and command, application, hop-by-hop, end-to-end
+    00000107 40 000013  # Session-Id
+      6d6d652e6c61623b313b3200
+    00000104 40 000020  # Vendor-Specific-Application-Id
+      0000010a 40 00000c  # Vendor-Id
+        000028af
+      00000102 40 00000c  # Auth-Application-Id
+        01000023
+    00000115 40 00000c  # Auth-Session-State
+      00000001
+    00000108 40 00000f  # Origin-Host
+      6d6d652e6c616200
+    00000128 40 00000b  # Origin-Realm
+      6c616200
+    0000011b 40 00000b  # Destination-Realm
+      6c616200
+    00000274 80 000038 000028af  # Supported-Features
+      0000010a 40 00000c  # Vendor-Id
+        000028af
+      00000275 80 000010 000028af  # Feature-List-ID
+        00000001
+      00000276 80 000010 000028af  # Feature-List
+        00000207
+    00000001 40 000017  # User-Name
+      30303130313030303030303030303100
+    00000408 80 000010 000028af  # RAT-Type
+      000003ec
+    0000057d c0 000010 000028af  # ULR-Flags
+      00000002
+    0000057f c0 00000f 000028af  # Visited-PLMN-Id
+      00f11000
+"""
+
 GOLDEN["update location answer"] = s6a.UpdateLocationAnswer(
     session_id="mme.lab;1;2", result_code=ResultCode.DIAMETER_SUCCESS, origin_host="hss.lab", origin_realm="lab",
     ula_flags=s6a.UlaFlags.SEPARATION_INDICATION,
@@ -485,6 +524,6 @@ def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
          "-e", "diameter.applicationId", "-e", "_ws.malformed", "-e", "_ws.expert.message"],
         check=True, capture_output=True, text=True)
     seen = [line.split("\t") for line in run.stdout.splitlines()]
-    assert [fields[0] for fields in seen] == ["257", "316", "316", "318", "272", "258", "272"]
-    assert [fields[1] for fields in seen] == ["0", "16777251", "16777251", "16777251", "16777238", "16777238", "16777238"]
+    assert [fields[0] for fields in seen] == ["257", "316", "316", "316", "318", "272", "258", "272"]
+    assert [fields[1] for fields in seen] == ["0", "16777251", "16777251", "16777251", "16777251", "16777238", "16777238", "16777238"]
     assert all(not any(fields[2:]) for fields in seen), run.stdout

@@ -249,6 +249,40 @@ class EpsLocationInformation(Group):
     mme_location_information: MmeLocationInformation | None = None
 
 
+FEATURE_LIST_ID = 1
+
+
+class S6aFeatures(enum.IntFlag):
+    """Of those in Feature-List 1 the ones that these nodes know (TS 29.272 clause 7.3.10): what the MME can enforce, and the HSS may hand it."""
+
+    ODB_ALL_APN = 1 << 0        # barring of all packet oriented services
+    ODB_HPLMN_APN = 1 << 1      # of access points at home, while roaming
+    ODB_VPLMN_APN = 1 << 2      # of access points in the visited network
+    REG_SUB = 1 << 9            # regional subscription
+
+
+# Features are few and the same in every message: these are built once.
+_SUPPORTED = {
+    value: (SupportedFeatures(feature_list_id=FEATURE_LIST_ID, feature_list=value),)
+    for value in (int(barring | region) for barring in range(8) for region in (0, S6aFeatures.REG_SUB))}
+
+
+def supported_features(features: S6aFeatures) -> tuple[SupportedFeatures, ...]:
+    """``features`` as the Supported-Features of a message (TS 29.229 clause 7.2)."""
+    return _SUPPORTED[features & _KNOWN]
+
+
+def features_in(offered: tuple[SupportedFeatures, ...]) -> S6aFeatures:
+    """Those in the Supported-Features of a message that are known here. None without the AVP: a sender that has features says so."""
+    for features in offered:
+        if features.vendor_id == VENDOR_3GPP and features.feature_list_id == FEATURE_LIST_ID:
+            return S6aFeatures(features.feature_list & _KNOWN)
+    return S6aFeatures(0)
+
+
+_KNOWN = S6aFeatures.ODB_ALL_APN | S6aFeatures.ODB_HPLMN_APN | S6aFeatures.ODB_VPLMN_APN | S6aFeatures.REG_SUB
+
+
 # --- messages ---------------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address
 import pytest
 
 from epc.wire import gtpv2, nas, s1ap
-from epc.wire.diameter import s6a
+from epc.wire.diameter import SupportedFeatures, s6a
 from epc.wire.nas import EmmCause
 
 pytestmark = pytest.mark.virtual_clock
@@ -380,6 +380,27 @@ async def test_insert_subscriber_data_changes_the_subscription_and_tells_the_sta
     assert answer.message.eps_user_state.mme_user_state.user_state == s6a.UserState.CONNECTED_REACHABLE_FOR_PAGING
     assert phone.context.subscription.msisdn == "34600000099"
     assert phone.context.subscription.apn_configuration_profile is not None
+
+
+async def test_features_are_offered_and_answered(world, phone) -> None:
+    """TS 29.272 clause 7.3.10: barring always, regional subscription when the configuration has zones."""
+    await phone.attach()
+    barring = (SupportedFeatures(feature_list_id=1, feature_list=0b111),)
+    (request,) = [each for each in world.hss.received if isinstance(each, s6a.UpdateLocationRequest)]
+    assert request.supported_features == barring
+    for offered, common in (
+            ((SupportedFeatures(feature_list_id=2, feature_list=3), SupportedFeatures(feature_list_id=1, feature_list=0xFFFFFFFF)), barring),
+            ((SupportedFeatures(feature_list_id=1, feature_list=0x201),), (SupportedFeatures(feature_list_id=1, feature_list=1),)), ((), ())):
+        answer = await world.hss.endpoint.request(s6a.InsertSubscriberDataRequest(
+            subscription_data=s6a.SubscriptionData(msisdn="34600000099"), supported_features=offered, **from_hss(world, phone)))
+        assert answer.message.supported_features == common
+
+
+@pytest.mark.parametrize("settings", [{"regional": {"zones": [{"code": 7, "tacs": [1]}]}}])
+async def test_an_mme_with_zones_offers_regional_subscription(world, phone) -> None:
+    await phone.attach()
+    (request,) = [each for each in world.hss.received if isinstance(each, s6a.UpdateLocationRequest)]
+    assert s6a.features_in(request.supported_features) == 0x207
 
 
 async def test_insert_subscriber_data_of_an_unknown_phone(world, phone) -> None:
