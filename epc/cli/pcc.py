@@ -91,13 +91,18 @@ class RunningPcrf:
 class PccDatabase:
     """The database itself: a PCRF that runs on it notices within seconds (``database_poll_s``)."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, url: str, *, creates: bool) -> None:
+        """``creates``: a file that is not there may be made, as by ``add`` and ``apply``; nothing is to be seen or removed in one."""
+        self._url, self._creates = url, creates
 
     def _with_store(self, work: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         from epc.node import ConfigError
         from epc.node.database import StoreError
         from epc.pcrf.store import open_store
+
+        scheme, _, path = self._url.partition("?")[0].partition(":///")
+        if not self._creates and scheme == "sqlite" and path and not Path(path).exists():
+            raise Problem(f"there is no database {path}; `pcc apply` or `pcc rule add` makes one")
 
         async def run() -> Any:
             store = await open_store(self._url)
@@ -169,7 +174,7 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
     def verb(verbs: Any, name: str, run: Verb, help_text: str, **more: Any) -> argparse.ArgumentParser:
         command: argparse.ArgumentParser = verbs.add_parser(name, help=help_text, description=help_text[0].upper() + help_text[1:] + ".", **more)
-        command.set_defaults(run=lambda options: _run(run, options))
+        command.set_defaults(run=lambda options: _run(run, options), creates=run in (run_add, run_apply))
         return command
 
     for kind in KINDS:
@@ -211,7 +216,7 @@ def _run(verb: Verb, options: argparse.Namespace) -> int:
 
 def _book(options: argparse.Namespace) -> Book:
     if options.database:
-        return PccDatabase(options.database)
+        return PccDatabase(options.database, creates=options.creates)
     enter_namespace(options.node, options.dir)
     base = admin_of(options.node, options.dir)
     if base is None:

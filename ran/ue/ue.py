@@ -223,25 +223,26 @@ class Ue:
         them. After the fifth the UE goes on by itself when T3402 runs out. Raises :class:`ProcedureRunning` when it is registered or busy.
         """
         if self.state is not EmmState.DEREGISTERED:
-            raise ProcedureRunning(f"{self} cannot attach")
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} cannot attach: it is {self.state.value}")
         return await self._call(self.emm_slot, attach, apn or self.apn, max_attempts)
 
     async def detach(self, *, switch_off: bool = False) -> Result:
         """Detach; with ``switch_off`` nobody answers and the UE is off afterwards: TS 24.301 clause 5.5.2.2. Aborts what else runs."""
         if self.state in (EmmState.NULL, EmmState.DEREGISTERED_INITIATED) or (self.state is EmmState.DEREGISTERED and not switch_off):
-            raise ProcedureRunning(f"{self} cannot detach")
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} cannot detach: it is {self.state.value}")
         return await self._call(self.emm_slot, detach, switch_off, collision=Collision.REPLACE)
 
     async def update_tracking_area(self, *, periodic: bool = False, active: bool = False) -> Result:
         """Tracking area update; ``active`` asks for the user plane as well: TS 24.301 clause 5.5.3.2."""
         if self.state is not EmmState.REGISTERED:
-            raise ProcedureRunning(f"{self} cannot update its tracking area")
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} cannot update its tracking area: it is {self.state.value}")
         return await self._call(self.emm_slot, tracking_area_update, periodic, active)
 
     async def request_service(self, *, paged: bool = False) -> Result:
         """From idle to connected, with all radio bearers: TS 24.301 clause 5.6.1."""
         if self.state is not EmmState.REGISTERED or self.connected:
-            raise ProcedureRunning(f"{self} cannot request service")
+            mode = "connected" if self.connected else "idle"
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} cannot request service: it is {self.state.value}, {mode}")
         return await self._call(self.emm_slot, service_request, paged)
 
     async def connect_pdn(self, apn: str, *, pdn_type: nas.PdnType | None = None) -> Result:
@@ -270,7 +271,7 @@ class Ue:
 
     def _require_registered(self) -> None:
         if not self.registered:
-            raise ProcedureRunning(f"{self} is not registered")
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} is {self.state.value}, not registered")
 
     def lose_power(self) -> None:
         """The battery falls out: no message, everything but the USIM's content is forgotten."""
@@ -697,7 +698,7 @@ class Ue:
 
     async def _call(self, slot: Slot, what: Procedure, *arguments: object, collision: Collision = Collision.IGNORE) -> Result:
         if slot.running is not None and collision is Collision.IGNORE:
-            raise ProcedureRunning(f"{self} is busy with {slot.running.name}")
+            raise ProcedureRunning(f"IMSI {self.sim.imsi} is busy with {slot.running.name}")
         answer: Answer = asyncio.get_running_loop().create_future()
         self._answers = [other for other in self._answers if not other.done()]
         if collision is Collision.REPLACE:

@@ -205,6 +205,16 @@ async def test_change_in_the_database_beside_a_running_pcrf(world: World, tmp_pa
     assert world.pgw.pushed[0].qos_information[0].apn_aggregate_max_bitrate_ul == 2_000_000
 
 
+@pytest.mark.parametrize("words", [["show"], ["rule", "list"], ["policy", "show", "home"], ["rule", "remove", "web"], ["usage", "001010000000001"]])
+def test_epclab_pcc_makes_no_database_only_to_look_at_it(tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "pcc.sqlite"
+    assert main(["pcc", "--database", f"sqlite:///{file}", *words]) == 1
+    assert capsys.readouterr().err == f"epclab: there is no database {file}; `pcc apply` or `pcc rule add` makes one\n"
+    assert list(tmp_path.iterdir()) == []
+    assert main(["pcc", "--database", f"sqlite:///{file}", "rule", "add", "web", "precedence=9"]) == 0
+    assert file.exists()
+
+
 def test_epclab_pcc_on_a_database(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EPCLAB_PCC_DATABASE", f"sqlite:///{tmp_path}/pcc.sqlite")
     assert main(["pcc", "rule", "add", "web", "rating_group=7"]) == 0

@@ -80,7 +80,7 @@ async def test_attach_accept_that_is_repeated_is_confirmed_again(network, attach
 
 
 async def test_attach_of_a_registered_ue_is_refused_at_once(attached) -> None:
-    with pytest.raises(ProcedureRunning):
+    with pytest.raises(ProcedureRunning, match=f"^IMSI {attached.sim.imsi} cannot attach: it is EMM-REGISTERED$"):
         await attached.attach()
 
 
