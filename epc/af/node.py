@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from epc.af.config import AfConfig
 from epc.af.session import AfSession, Notification, RequestRefused, both_ways
-from epc.node import Command, Node, View
+from epc.node import Command, Node, SessionEnd, View
 from epc.node.state import AssociatedPeer, diameter_peers
 from epc.peer.diameter import LocalIdentity
 from epc.peer.timer import TimerExpired
@@ -186,6 +186,10 @@ class Af(Node[AfConfig]):
         raise DiameterError(f"an application function gets no {type(request).__name__}", ResultCode.DIAMETER_COMMAND_UNSUPPORTED)
 
     # people
+
+    def session_ends(self) -> Iterable[SessionEnd]:
+        for session in self.sessions.values():
+            yield SessionEnd(interface="Rx", session_id=session.session_id, own=True, peer=session.pcrf_host, is_certain=bool(session.pcrf_host))
 
     def associated_peers(self) -> Iterable[AssociatedPeer]:
         return diameter_peers("Rx", self.rx)

@@ -9,15 +9,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from epc.cli.ctl import DEFAULT_DIRECTORY, call, enter_namespace, render
-from epc.lab.running import read_state, runs_epclab
+from epc.lab.running import NodeProcess, read_state, runs_epclab
 
 if TYPE_CHECKING:
     from epc.lab.processes import Processes
 
+LOOKS_AT_SESSIONS = 4       # before a session that only one end holds is called a leak
 
 def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("lab", help="start the nodes of a topology or compose file as processes")
@@ -29,8 +31,8 @@ def register(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     up.set_defaults(run=run_up)
     status = verbs.add_parser("status", help="the running nodes")
     status.set_defaults(run=run_status)
-    check = verbs.add_parser("check", help="no orphan and no mismatched tunnel over all running nodes")
-    check.add_argument("--nothing-left", action="store_true", help="and no tunnel at all")
+    check = verbs.add_parser("check", help="no orphan and no mismatched tunnel or session over all running nodes")
+    check.add_argument("--nothing-left", action="store_true", help="and no tunnel, no session and no pending request at all")
     check.set_defaults(run=run_check)
     down = verbs.add_parser("down", help="stop a detached lab")
     down.set_defaults(run=run_down)
@@ -131,22 +133,49 @@ def run_check(options: argparse.Namespace) -> int:
         print(f"epclab: no lab runs from {options.dir}", file=sys.stderr)
         return 2
     enter_namespace(next(iter(running)), options.dir)
-    from epc.lab.invariants import Held, check_nothing_left, check_tunnels
-    from epc.node import TunnelEnd
+    from epc.lab.invariants import Held, HeldSession, check_no_session_left, check_nothing_left, check_sessions, check_tunnels
+    from epc.node import SessionEnd, TunnelEnd
+    from epc.node.state import AssociatedPeer
 
-    held = []
-    for node in running.values():
-        status, ends = call(f"http://{node.admin}/state/tunnels")
-        if status != 200:
-            print(f"epclab: {node.name}: {ends.get('error', ends)}", file=sys.stderr)
-            return 1
-        held += [Held(node.name, node.kind, TunnelEnd(**{key: value for key, value in end.items() if key != "label"})) for end in ends]
-    problems = check_tunnels(held, {node.kind for node in running.values()})
-    if options.nothing_left:
-        problems += check_nothing_left(held)
+    def look(view: str) -> Iterator[tuple[NodeProcess, dict[str, Any]]]:
+        for node in running.values():
+            status, found = call(f"http://{node.admin}/state/{view}")
+            if status != 200:
+                raise LookupError(f"{node.name}: {found.get('error', found)}")
+            yield from ((node, each) for each in found)
+
+    def look_at_sessions() -> tuple[list[HeldSession], list[str]]:
+        sessions = [HeldSession(node.name, node.kind, SessionEnd(**end)) for node, end in look("session_ends")]
+        found = check_sessions(sessions, [node.kind for node in running.values()])
+        if options.nothing_left:
+            found += check_no_session_left(sessions, [(node.name, AssociatedPeer(**peer)) for node, peer in look("associations")])
+        return sessions, found
+
+    try:
+        held = [Held(node.name, node.kind, TunnelEnd(**{key: value for key, value in end.items() if key != "label"}))
+                for node, end in look("tunnels")]
+        problems = check_tunnels(held, {node.kind for node in running.values()})
+        if options.nothing_left:
+            problems += check_nothing_left(held)
+        sessions, session_problems = look_at_sessions()
+        for _ in range(LOOKS_AT_SESSIONS - 1):
+            # nodes are asked one after the other, and sessions come and go meanwhile: a problem is what stays
+            if not session_problems:
+                break
+            time.sleep(0.3)
+            sessions, again = look_at_sessions()
+            session_problems = [problem for problem in session_problems if problem in again]
+        is_busy = bool(session_problems) and any(look("procedures"))
+    except LookupError as error:
+        print(f"epclab: {error}", file=sys.stderr)
+        return 1
+    if is_busy:
+        session_problems = []
+    problems += session_problems
     for problem in problems:
         print(problem)
-    print(f"{len(held)} tunnel ids on {len(running)} nodes, {len(problems)} problems")
+    left_out = ", sessions not compared: procedures run" if is_busy else ""
+    print(f"{len(held)} tunnel ids and {len(sessions)} ends of sessions on {len(running)} nodes, {len(problems)} problems{left_out}")
     return 1 if problems else 0
 
 

@@ -1,12 +1,14 @@
-"""What must hold over all nodes at every quiet moment: no orphan and no mismatched tunnel, nothing left after the last detach."""
+"""What must hold over all nodes at every quiet moment: no orphan and no mismatched tunnel or session, nothing left after the last detach."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from epc.node import TUNNELS, Node, TunnelEnd
+from epc.node import TUNNELS, Node, SessionEnd, TunnelEnd
+from epc.node.state import AssociatedPeer
 
 # which kinds of node know each tunnel id besides the one that allocated it
 _LEARNED_BY = {
@@ -20,6 +22,9 @@ _LEARNED_BY = {
     "s1u_enb_teid": ("sgw",),
 }
 _IDLE_MAY_LACK = {"s1u_sgw_teid"}       # in ECM-IDLE the eNodeB has forgotten the SGW's S1-U id; the SGW keeps it
+
+# which kind of node begins the sessions of each interface, and which kind serves them
+_SESSIONS_BETWEEN = {"Gx": ("pgw", "pcrf"), "Gy": ("pgw", "ocs"), "Rx": ("af", "pcrf"), "S9": ("pcrf", "pcrf")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +87,66 @@ def check_tunnels(held: list[Held], kinds: set[str]) -> list[str]:
 def check_nothing_left(held: list[Held]) -> list[str]:
     """After the last detach no node may hold a tunnel."""
     return [f"{each.node} still holds {each}" for each in held]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSession:
+    node: str
+    kind: str
+    end: SessionEnd
+
+    def __str__(self) -> str:
+        who = f" of IMSI {self.end.imsi}" if self.end.imsi else ""
+        peer = f" with {self.end.peer}" if self.end.peer else ""
+        return f"{self.end.interface} session {self.end.session_id}{who}{peer}"
+
+
+def held_sessions(nodes: Iterable[Node[Any]]) -> list[HeldSession]:
+    return [HeldSession(node.config.name, node.kind, end) for node in nodes for end in node.session_ends()]
+
+
+def check_sessions(held: list[HeldSession], kinds: Iterable[str]) -> list[str]:
+    """Sessions that one end holds and the other does not, where a node that may be the other end runs; empty when all is well.
+
+    ``kinds`` has an entry for each node. What is being begun or ended is not there at both ends at once: ask when no procedure runs. An
+    agent that hides topology puts a pseudonym for the host's name at the beginning of a Session-Id; with an agent in the network two ends are
+    also one session when all that follows that name is the same, and the IMSI, if both know it.
+    """
+    present = Counter(kinds)
+    begun = [each for each in held if each.end.own]
+    served = [each for each in held if not each.end.own]
+    common = {_identity(each.end) for each in begun} & {_identity(each.end) for each in served}
+    begun = [each for each in begun if _identity(each.end) not in common]
+    served = [each for each in served if _identity(each.end) not in common]
+    if present["dra"]:
+        for each in list(begun):
+            other = next((candidate for candidate in served if _may_be_hidden(each.end, candidate.end)), None)
+            if other is not None:
+                begun.remove(each)
+                served.remove(other)
+    problems = []
+    for each in begun + served:
+        beginner, server = _SESSIONS_BETWEEN[each.end.interface]
+        other_kind = server if each.end.own else beginner
+        if present[other_kind] <= (other_kind == each.kind):
+            continue
+        if not each.end.own:
+            problems.append(f"{each.node} holds {each}, which no {other_kind} has: a leak")
+        elif each.end.is_certain:
+            problems.append(f"{each.node} still uses {each}, which no {other_kind} holds")
+    return problems
+
+
+def _identity(end: SessionEnd) -> tuple[str, str]:
+    return end.interface, end.session_id
+
+
+def _may_be_hidden(one: SessionEnd, other: SessionEnd) -> bool:
+    return (one.interface == other.interface and one.session_id.partition(";")[2] == other.session_id.partition(";")[2]
+            and (one.imsi == other.imsi or not (one.imsi and other.imsi)))
+
+
+def check_no_session_left(held: list[HeldSession], peers: Iterable[tuple[str, AssociatedPeer]]) -> list[str]:
+    """After the last detach no node may hold a session, nor wait for an answer of one of its ``peers`` (with the node's name)."""
+    return [f"{each.node} still holds {each}" for each in held] + [
+        f"{node} still waits for {peer.pending_requests} answers of {peer.peer} on {peer.interface}" for node, peer in peers if peer.pending_requests]

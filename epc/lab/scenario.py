@@ -28,7 +28,7 @@ from epc.af import Af, AfConfig
 from epc.dataplane.ip_endpoint import IpHost, udp_exchange
 from epc.dataplane.namespace import NamespaceError
 from epc.dataplane.namespace_host import NamespaceHost, ProgramResult
-from epc.lab.invariants import check_nothing_left, check_tunnels, held_tunnels
+from epc.lab.invariants import check_no_session_left, check_nothing_left, check_sessions, check_tunnels, held_sessions, held_tunnels
 from epc.lab.ladder import LadderEvent, LadderObserver, Lifelines, NodePlace
 from epc.lab.links import LinkEntry, impairments_of
 from epc.lab.nas_reader import NasKeys, NasReader
@@ -379,13 +379,23 @@ class Lab:
                 self.report.phones[phone.imsi].usage = phone.usage()
 
     def check_invariants(self, *, nothing_left: bool | None = None) -> None:
-        """No orphan and no mismatched tunnel; when no phone is registered, no tunnel at all."""
+        """No orphan and no mismatched tunnel, no session that only one end holds; when no phone is registered, none at all.
+
+        Sessions are left alone while a procedure runs somewhere: it may be about to begin or to end one. Wait with :meth:`settled`.
+        """
         held = held_tunnels(self.network)
         problems = check_tunnels(held, {entry.kind for entry in self.topology.nodes})
-        if nothing_left or (nothing_left is None and not any(phone.ue.registered for phone in self.phones)):
+        nobody_there = nothing_left or (nothing_left is None and not any(phone.ue.registered for phone in self.phones))
+        if nobody_there:
             problems += check_nothing_left(held)
+        if not any(len(node.runner) for node in self.network):
+            sessions = held_sessions(self.network)
+            unmatched = check_sessions(sessions, [node.kind for node in self.network])
+            problems += unmatched
+            if nobody_there:
+                problems += check_no_session_left(sessions, [(node.config.name, peer) for node in self.network for peer in node.associated_peers()])
         self.report.problems += problems
-        self.check(not problems, "no orphan or mismatched tunnel on any node" if not problems else "tunnels: " + "; ".join(problems))
+        self.check(not problems, "no orphan or mismatched tunnel or session on any node" if not problems else "left over: " + "; ".join(problems))
 
     def _read_nas(self, octets: bytes, uplink: bool) -> bytes | None:
         for node in self.network.of_kind("mme"):

@@ -9,6 +9,7 @@ from epc.node.config_file import ConfigError, load_config, parse_config
 from epc.node.metrics import NodeMetrics
 from epc.node.node import Command, Node, View
 from epc.node.serve import serve
+from epc.node.session import SessionEnd
 from epc.node.tunnel import TUNNELS, TunnelEnd, TunnelName
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NodeConfig",
     "NodeMetrics",
     "Section",
+    "SessionEnd",
     "TunnelEnd",
     "TunnelName",
     "View",

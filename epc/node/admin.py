@@ -79,6 +79,7 @@ class AdminServer:
         node = self._node
         return {
             "tunnels": lambda: [{"label": end.label, **asdict(end)} for end in node.tunnels()],
+            "session_ends": lambda: list(map(asdict, node.session_ends())),
             "procedures": lambda: node.runner.running,
             "associations": lambda: list(map(asdict, node.associated_peers())),
             "timers": lambda: configured_timers(node.config),

@@ -12,6 +12,7 @@ import structlog
 
 from epc.node.config import NodeConfig
 from epc.node.metrics import NodeMetrics
+from epc.node.session import SessionEnd
 from epc.node.state import AssociatedPeer
 from epc.node.tunnel import TUNNELS, TunnelEnd
 from epc.procedure import Runner
@@ -33,7 +34,7 @@ class Node(Generic[C]):
     a seeded one in tests.
 
     Subclasses define ``kind``, ``config_model``, ``start``, ``stop`` and what they show: :meth:`views`, :meth:`commands`,
-    :meth:`tunnels`, :meth:`is_ready`.
+    :meth:`tunnels`, :meth:`session_ends`, :meth:`is_ready`.
     """
 
     kind: ClassVar[str]
@@ -92,6 +93,10 @@ class Node(Generic[C]):
 
     def tunnels(self) -> Iterable[TunnelEnd]:
         """Every tunnel id that the node holds now, own and learned."""
+        return ()
+
+    def session_ends(self) -> Iterable[SessionEnd]:
+        """Every Diameter session that the node holds now and that a peer has to hold too. Not those that are being begun or ended."""
         return ()
 
     def associated_peers(self) -> Iterable[AssociatedPeer]:

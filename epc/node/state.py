@@ -25,11 +25,14 @@ class AssociatedPeer:
     address: str
     state: str
     is_up: bool
+    pending_requests: int = 0       # of Diameter: sent and not yet answered
 
 
 def diameter_peers(interface: str, node: DiameterNode) -> Iterator[AssociatedPeer]:
     for peer in node.peers():
-        yield AssociatedPeer(interface=interface, peer=peer.host or peer.remote, address=peer.remote, state=peer.state, is_up=peer.is_usable)
+        yield AssociatedPeer(
+            interface=interface, peer=peer.host or peer.remote, address=peer.remote, state=peer.state, is_up=peer.is_usable,
+            pending_requests=peer.pending_requests)
 
 
 def gtp_paths(interface: str, endpoint: GtpcEndpoint) -> Iterator[AssociatedPeer]:

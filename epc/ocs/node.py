@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import TypeVar
 
-from epc.node import Command, Node, View
+from epc.node import Command, Node, SessionEnd, View
+from epc.node.state import AssociatedPeer, diameter_peers
 from epc.ocs.config import OcsConfig, Rate
 from epc.ocs.credit_control import PROCEDURES
 from epc.ocs.money import parse_money, show_money
@@ -48,7 +49,7 @@ class Ocs(Node[OcsConfig]):
         self.rating = RatingEngine(config.tariff)
         self._store: Database | None = None
         self._supervision: asyncio.Task[None] | None = None
-        self._open_sessions = 0
+        self._open_sessions: dict[str, SessionEnd] = {}         # as far as we know: other programs may use the database too
         self.gy = DiameterNode(
             transport, LocalIdentity(origin_host=config.origin_host, origin_realm=config.origin_realm, applications=(GY_APPLICATION,)),
             interface="Gy", entropy=self.entropy, clock=clock, on_request=self._serve, listen=[each.listen for each in config.gy.listen],
@@ -59,7 +60,7 @@ class Ocs(Node[OcsConfig]):
         self.refusals = self.metrics.counter("service_refusals", "Services that got no quota, by Result-Code", ("cause",))
         self.repetitions = self.metrics.counter("repeated_requests", "Requests that came again and were answered from the database")
         self.expirations = self.metrics.counter("expired_sessions", "Sessions that supervision (Tcc) ended")
-        self.metrics.gauge("sessions", "Gy sessions that are open", lambda: max(0, self._open_sessions))
+        self.metrics.gauge("sessions", "Gy sessions that are open", lambda: len(self._open_sessions))
         self.metrics.gauge("diameter_peers", "Diameter peers that can be used", lambda: sum(peer.is_usable for peer in self.gy.peers()))
 
     # life
@@ -172,7 +173,8 @@ class Ocs(Node[OcsConfig]):
                 self.expirations.inc()
         async with self.store.transaction() as transaction:
             await Books(transaction).forget_closed_sessions(now_ms - int(self.config.closed_sessions_kept_s * 1000))
-            self._open_sessions = await Books(transaction).count_open_sessions()        # others may use the database too
+            if await Books(transaction).count_open_sessions() != len(self._open_sessions):
+                self._open_sessions = {each.session_id: _end_of(each) for each in await Books(transaction).open_sessions()}
 
     async def _close(self, session: CreditSession, reason: str, *, only_expired: bool = False) -> bool:
         """End a session by ourselves, unless a request has changed its fate in the meantime."""
@@ -189,11 +191,19 @@ class Ocs(Node[OcsConfig]):
 
     def _note_sessions(self, books: Books) -> None:
         """What a committed transaction did to sessions."""
-        self._open_sessions += books.opened_sessions
+        self._open_sessions.update((session_id, _end_of(session)) for session_id, session in books.opened_sessions.items())
+        for session_id in books.closed_sessions:
+            self._open_sessions.pop(session_id, None)
         for imsi in books.accounts_given_back:
             self.runner.start(offer_released_credit, self, imsi)
 
     # the operator
+
+    def session_ends(self) -> Iterable[SessionEnd]:
+        return list(self._open_sessions.values())
+
+    def associated_peers(self) -> Iterable[AssociatedPeer]:
+        return diameter_peers("Gy", self.gy)
 
     def views(self) -> Mapping[str, View]:
         return {
@@ -319,6 +329,10 @@ class Ocs(Node[OcsConfig]):
             if procedure is re_authorisation and outcome in UNHEARD:
                 self.runner.start(repeated_re_authorisation, self, session)
         return {"gateways_told": outcomes.count(Outcome.SUCCESS), "gateways_failed": len(outcomes) - outcomes.count(Outcome.SUCCESS)}
+
+
+def _end_of(session: CreditSession) -> SessionEnd:
+    return SessionEnd(interface="Gy", session_id=session.session_id, own=False, imsi=session.imsi, peer=session.peer_host)
 
 
 def _known(account: Account | None, imsi: str) -> Account:

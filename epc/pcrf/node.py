@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from epc.node import Command, ConfigError, Node, View, load_config
+from epc.node import Command, ConfigError, Node, SessionEnd, View, load_config
 from epc.node.database import StoreError
 from epc.node.state import AssociatedPeer, diameter_peers
 from epc.pcrf.af_session import AfSessionTable
@@ -344,6 +344,16 @@ class Pcrf(Node[PcrfConfig]):
                 self.log.error("database.failed", procedure="policies", reason=str(error))
 
     # the operator
+
+    def session_ends(self) -> Iterable[SessionEnd]:
+        for session in self.sessions:
+            if session.s9 is None:
+                yield SessionEnd(interface="Gx", session_id=session.session_id, own=False, imsi=session.imsi, peer=session.pcef_host)
+        for af_session in self.af_sessions:
+            yield SessionEnd(
+                interface="Rx", session_id=af_session.session_id, own=False, imsi=af_session.gx.imsi, peer=af_session.af_host)
+        yield from self.home_role.session_ends()
+        yield from self.visited_role.session_ends()
 
     def associated_peers(self) -> Iterable[AssociatedPeer]:
         return diameter_peers("Gx", self.gx)

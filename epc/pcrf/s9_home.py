@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from epc.node import SessionEnd
 from epc.pcrf.ip_can_session_establishment import imsi_of, ip_can_session_establishment
 from epc.pcrf.ip_can_session_modification import ip_can_session_modification
 from epc.pcrf.ip_can_session_termination import ip_can_session_termination
@@ -92,6 +94,15 @@ class HomeRole:
             subsessions.discard(binding.subsession_id)
             if not subsessions:
                 del self._subsessions[binding.session_id]
+
+    def session_ends(self) -> Iterator[SessionEnd]:
+        bound = {session.s9: session for session in self._pcrf.sessions if session.s9 is not None}
+        known = {S9Binding(session_id, number) for session_id, numbers in self._subsessions.items() for number in numbers}
+        for binding in known | set(bound):
+            session = bound.get(binding)
+            yield SessionEnd(
+                interface="S9", session_id=f"{binding.session_id};{binding.subsession_id}", own=False,
+                imsi=session.imsi if session is not None else "", peer=session.pcef_host if session is not None else "")
 
     async def _decide(self, request: s9.CreditControlRequest, info: SubsessionEnforcementInfo) -> SubsessionDecisionInfo:
         gx_id = f"{request.session_id};{info.subsession_id}"

@@ -6,9 +6,11 @@ Every user of a partner has one S9 session with the partner's PCRF, and in it a 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from epc.node import SessionEnd
 from epc.pcrf.ip_can_session_establishment import imsi_of, ip_can_session_establishment
 from epc.pcrf.pcc import GBR_QCIS
 from epc.pcrf.s9_home import realm_of
@@ -90,6 +92,14 @@ class VisitedRole:
 
     def state(self) -> list[dict[str, object]]:
         return [session.state() for session in self._sessions.values()]
+
+    def session_ends(self) -> Iterator[SessionEnd]:
+        """Towards the PCEF here, and towards home; a user whom home has no subsession of is one that somebody forgot."""
+        for session in self._sessions.values():
+            yield SessionEnd(interface="Gx", session_id=session.session_id, own=False, imsi=session.imsi, peer=session.pcef_host)
+        for user in {id(user): user for user in (*self._users.values(), *self._by_session_id.values())}.values():
+            for suffix in [f";{number}" for number in user.subsessions] or [""]:
+                yield SessionEnd(interface="S9", session_id=user.session_id + suffix, own=True, imsi=user.imsi, peer=user.home_host or "")
 
     def serves(self, request: gx.CreditControlRequest, imsi: str | None) -> bool:
         """Whether home decides what is asked: a session that is there, or a new one of a partner's subscriber."""

@@ -13,7 +13,7 @@ from epc.dataplane.hosts import Hosts, open_hosts
 from epc.dataplane.pfcp_forwarder import PfcpForwarder
 from epc.dataplane.rules import FTeid, Interface, RuleError, SessionChange, Usage
 from epc.dataplane.sgi import Sgi
-from epc.node import Command, Node, TunnelEnd, View
+from epc.node import Command, Node, SessionEnd, TunnelEnd, View
 from epc.node.gtpc import refuse, restart_counter
 from epc.node.pfcp import open_pfcp_forwarder, pfcp_peers
 from epc.node.state import AssociatedPeer, count_user_plane, diameter_peers, gtp_paths
@@ -439,6 +439,18 @@ class Pgw(Node[PgwConfig]):
                 for name, end, own in (("s5u_sgw_teid", bearer.s5u_sgw, False), ("s5u_pgw_teid", bearer.s5u_pgw, True)):
                     if end is not None:
                         yield TunnelEnd(name=name, teid=end.teid, address=end.address, own=own, imsi=imsi, ebi=bearer.ebi)
+
+    def session_ends(self) -> Iterable[SessionEnd]:
+        for session in self._by_session_id.values():
+            gx = session.gx
+            if gx is not None and gx.is_open:
+                yield SessionEnd(interface="Gx", session_id=gx.session_id, own=True, imsi=session.imsi, peer=gx.pcrf or "",
+                                 is_certain=gx.pcrf is not None)
+        for session in self.gy.sessions.values() if self.gy is not None else ():
+            gy = session.gy
+            if gy is not None and gy.is_open:
+                yield SessionEnd(interface="Gy", session_id=gy.session_id, own=True, imsi=session.imsi, peer=gy.ocs or "",
+                                 is_certain=gy.ocs is not None)
 
     def associated_peers(self) -> Iterator[AssociatedPeer]:
         yield from gtp_paths("S5/S8", self.s5)

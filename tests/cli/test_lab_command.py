@@ -94,6 +94,10 @@ def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], t
         assert all(each["is_up"] for each in associations)
         assert bool(ctl(lab, name, "tunnels")) == (kind not in ("hss", "pcrf"))
         assert all(float(each["seconds"]) > 0 for each in ctl(lab, name, "timers") if each["seconds"] is not None)
+    checked = epclab("lab", "check", *lab)
+    assert (checked.returncode, " and 2 ends of sessions on 6 nodes, 0 problems" in checked.stdout) == (0, True), checked.stdout
+    left = epclab("lab", "check", "--nothing-left", *lab)
+    assert (left.returncode, "pcrf1 still holds Gx session" in left.stdout) == (1, True), left.stdout
     wrong = epclab("ctl", "enb1", "ping", IMSI, "destination=fe80::1", *lab)
     assert (wrong.returncode, wrong.stderr) == (1, "epclab: destination: must be an IPv4 address, not 'fe80::1'\n")
     (bad,) = ctl(lab, "enb1", "impair", "peer=sgw1", "interface=S1-U", "delay_ms=1")
@@ -104,6 +108,8 @@ def test_attach_ping_detach_and_every_view_of_every_node(lab: tuple[str, str], t
     assert ctl(lab, "enb1", "repair") == []
     assert ctl(lab, "enb1", "detach", IMSI)["success"]
     assert not any(ctl(lab, name, "tunnels") for name in KINDS)
+    left = epclab("lab", "check", "--nothing-left", *lab)
+    assert (left.returncode, left.stdout) == (0, "0 tunnel ids and 0 ends of sessions on 6 nodes, 0 problems\n"), left.stdout
     unknown = epclab("ctl", "enb1", "fly", *lab)
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("epclab: enb1 has no 'fly'; views: associations cells ")

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from epc.lab.invariants import Held, check_nothing_left, check_tunnels
-from epc.node import TUNNELS, TunnelEnd
+from epc.lab.invariants import Held, HeldSession, check_no_session_left, check_nothing_left, check_sessions, check_tunnels
+from epc.node import TUNNELS, SessionEnd, TunnelEnd
+from epc.node.state import AssociatedPeer
 
 IMSI = "001010000000001"
 KINDS = {"mme", "sgw", "pgw", "enb"}
@@ -85,3 +86,43 @@ def test_an_idle_phone_has_no_tunnel_at_the_enodeb() -> None:
 def test_nothing_left() -> None:
     assert check_nothing_left([]) == []
     assert len(check_nothing_left(healthy())) == len(healthy())
+
+
+def gx(session_id: str = "pgw1;5;1", *, own: bool, imsi: str = IMSI, is_certain: bool = True) -> HeldSession:
+    kind = "pgw" if own else "pcrf"
+    return HeldSession(f"{kind}1", kind, SessionEnd(interface="Gx", session_id=session_id, own=own, imsi=imsi, is_certain=is_certain))
+
+
+def test_sessions_that_both_ends_hold() -> None:
+    assert check_sessions([gx(own=True), gx(own=False)], ["pgw", "pcrf"]) == []
+
+
+def test_a_session_that_one_end_holds() -> None:
+    assert check_sessions([gx(own=False)], ["pgw", "pcrf"]) == [f"pcrf1 holds Gx session pgw1;5;1 of IMSI {IMSI}, which no pgw has: a leak"]
+    assert check_sessions([gx(own=True)], ["pgw", "pcrf"]) == [f"pgw1 still uses Gx session pgw1;5;1 of IMSI {IMSI}, which no pcrf holds"]
+
+
+def test_a_session_that_the_other_end_may_never_have_heard_of() -> None:
+    assert check_sessions([gx(own=True, is_certain=False)], ["pgw", "pcrf"]) == []
+
+
+def test_a_session_whose_other_end_is_not_in_the_lab() -> None:
+    assert check_sessions([gx(own=True)], ["pgw"]) == check_sessions([gx(own=False)], ["pcrf", "ocs"]) == []
+    s9 = HeldSession("pcrf1", "pcrf", SessionEnd(interface="S9", session_id="pcrf;5;1;s9;1", own=True))
+    assert check_sessions([s9], ["pcrf"]) == []
+    assert len(check_sessions([s9], ["pcrf", "pcrf"])) == 1
+
+
+def test_a_pseudonym_of_an_agent() -> None:
+    ends = [gx(own=True), gx("node-1234;5;1", own=False)]
+    assert check_sessions(ends, ["pgw", "pcrf", "dra"]) == []
+    assert len(check_sessions(ends, ["pgw", "pcrf"])) == 2, "without an agent nobody hides"
+    assert len(check_sessions([gx(own=True), gx("node-1234;5;2", own=False)], ["pgw", "pcrf", "dra"])) == 2
+    assert len(check_sessions([gx(own=True), gx("node-1234;5;1", own=False, imsi="001010000000002")], ["pgw", "pcrf", "dra"])) == 2
+
+
+def test_no_session_and_no_request_left() -> None:
+    quiet = AssociatedPeer(interface="Gx", peer="pcrf", address="", state="open", is_up=True)
+    assert check_no_session_left([], [("pgw1", quiet)]) == []
+    assert check_no_session_left([gx(own=False)], [("dra1", replace(quiet, pending_requests=2))]) == [
+        f"pcrf1 still holds Gx session pgw1;5;1 of IMSI {IMSI}", "dra1 still waits for 2 answers of pcrf on Gx"]

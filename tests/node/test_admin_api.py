@@ -82,7 +82,7 @@ async def test_views_and_commands(url: str) -> None:
     status, known = await get(f"{url}/state")
     assert status == 200
     assert isinstance(known, dict)
-    assert known["views"] == ["associations", "impairments", "procedures", "things", "timers", "tunnels"]
+    assert known["views"] == ["associations", "impairments", "procedures", "session_ends", "things", "timers", "tunnels"]
     assert sorted(known["commands"]) == ["double", "impair", "repair"]
     assert known["commands"]["double"] == ["n=", "[times=2]"]
     assert await get(f"{url}/state/things") == (200, [{"a": 1}])
@@ -136,8 +136,8 @@ async def test_wrong_arguments_are_answered_with_the_right_ones(url: str) -> Non
 
 async def test_associations_timers_and_tunnels(node: Example, url: str) -> None:
     assert await get(f"{url}/state/associations") == (200, [
-        {"interface": "S11", "peer": "sgw1", "address": "127.0.0.14:2123", "state": "up", "is_up": True},
-        {"interface": "S11", "peer": "sgw2", "address": "127.0.0.15:2123", "state": "down", "is_up": False}])
+        {"interface": "S11", "peer": "sgw1", "address": "127.0.0.14:2123", "state": "up", "is_up": True, "pending_requests": 0},
+        {"interface": "S11", "peer": "sgw2", "address": "127.0.0.15:2123", "state": "down", "is_up": False, "pending_requests": 0}])
     assert await get(f"{url}/state/timers") == (200, [])
     assert node.metrics.value("associations", interface="S11") == 1
     assert node.metrics.value("tunnels", tunnel="t1") == 1

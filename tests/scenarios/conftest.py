@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from epc.lab.invariants import check_no_session_left, held_sessions
 from epc.lab.kinds import KINDS, config_model, node_class
 from epc.lab.ladder import LadderEvent
 from epc.lab.scenario import Lab
@@ -59,8 +60,6 @@ GAUGES = {
     "mme": ("registered_ues", "connected_ues", "sessions"),
     "sgw": ("ues", "pdn_connections", "bearers"),
     "pgw": ("sessions",),
-    "pcrf": ("sessions", "af_sessions", "visited_sessions"),
-    "ocs": ("sessions",),
     "dra": ("pending_requests",),
     "enb": ("connected_ues", "bearers"),
 }
@@ -182,7 +181,6 @@ class World:
                 case "mme":
                     holds |= {"S1 connection": sum(len(each.connections) + len(each.connections_by_enb_id) for each in node.associations)}
                     holds |= {"S11 owner": len(node.s11._owner), "S11 request": node.s11.endpoint.machine.outstanding}
-                    holds |= {"S6a request": sum(peer.pending_requests for peer in node.s6a.endpoint.peers())}
                     holds |= {"busy slot": sum(ue.slot.running is not None for ue in node.ues.by_imsi.values())}
                 case "sgw":
                     holds |= {"control TEID": len(node.control_teids), "forwarder session": node.forwarder.statistics().sessions}
@@ -192,19 +190,19 @@ class World:
                     holds |= {f"address of {apn}": len(pool) for apn, pool in node.pools.items()}
                     holds |= {"S5/S8 request": node.s5.machine.outstanding, "session by Session-Id": len(node._by_gx)}
                     holds |= {"session in the making": len(node._establishing)}
-                    holds |= {"Gx request": sum(peer.pending_requests for peer in node.gx.peers()) if node.gx is not None else 0}
                     if node.gy is not None:
                         holds |= {"Gy session": len(node.gy.sessions)}
-                        holds |= {"Gy request": sum(peer.pending_requests for peer in node.gy.node.peers())}
                 case "pcrf":
-                    visited, home = node.visited_role, node.home_role
-                    holds |= {"address": len(node.sessions._by_address), "session of a visited PCRF": len(home._subsessions)}
-                    holds |= {"S9 session": len(visited._users) + len(visited._by_session_id)}
-                    holds |= {"Diameter request": sum(peer.pending_requests for peer in node.gx.peers())}
+                    holds |= {"address": len(node.sessions._by_address)}
                 case "enb":
                     holds |= {"radio": len(node.ues._by_radio), "forwarder session": node.user_plane.forwarder.statistics().sessions}
             found += [f"{name}: {number} x {what}" for what, number in holds.items() if number]
-        return found
+        return found + self.sessions_left()
+
+    def sessions_left(self) -> list[str]:
+        """Sessions and pending requests of Diameter."""
+        network = self.lab.network
+        return check_no_session_left(held_sessions(network), [(node.config.name, peer) for node in network for peer in node.associated_peers()])
 
     def defects(self) -> list[str]:
         """Procedures that ended with an exception that nobody expected."""

@@ -44,8 +44,12 @@ async def test_home_decides_what_the_visited_gateway_enforces(network: Build) ->
         await lab.attach(phone)
         assert str(phone.ue.ip) == "10.99.0.1"
         assert "Credit Control Request (CCR)" in world.sent("S9")
-        held = {"pcrf-visited: visited_sessions = 1", "pcrf-visited: 2 x S9 session", "pcrf-home: 1 x session of a visited PCRF"}
-        assert held <= set(world.leftovers()), "what has to be gone at the end"
+        [gx, s9] = world.node("pcrf-visited").session_ends()
+        assert (gx.interface, gx.own, gx.peer) == ("Gx", False, f"pgw-visited.{VISITED}")
+        assert (s9.interface, s9.own, s9.peer, s9.imsi) == ("S9", True, f"pcrf.{HOME}", IMSI)
+        [home_end] = world.node("pcrf-home").session_ends()
+        assert (home_end.interface, home_end.session_id, home_end.own) == ("S9", s9.session_id, False)
+        assert len(world.sessions_left()) == 4, "what has to be gone at the end: these, and the PGW's end of Gx"
         [session] = world.node("pcrf-home").sessions
         assert (session.serving_plmn, session.policy, len(world.node("pcrf-visited").sessions)) == ("21407", "everybody", 0)
         assert not await can_echo(world)

@@ -105,7 +105,8 @@ class Books:
     def __init__(self, transaction: Transaction) -> None:
         self._fetch = transaction.fetch
         self._execute = transaction.execute
-        self.opened_sessions = 0                    # less those closed; like the next, true once the transaction is committed
+        self.opened_sessions: dict[str, CreditSession] = {}     # by Session-Id; like the next two, true once the transaction is committed
+        self.closed_sessions: set[str] = set()      # Session-Ids
         self.accounts_given_back: set[str] = set()  # of the sessions that were closed
 
     # accounts
@@ -179,7 +180,8 @@ class Books:
 
     async def add_session(self, session: CreditSession) -> None:
         await self._execute(schema.INSERT_SESSION, _columns(session, schema.SESSION_COLUMNS))
-        self.opened_sessions += 1
+        self.opened_sessions[session.session_id] = session
+        self.closed_sessions.discard(session.session_id)
 
     async def update_session(self, session: CreditSession) -> None:
         await self._execute(schema.UPDATE_SESSION, {
@@ -188,7 +190,8 @@ class Books:
     async def close_session(self, session: CreditSession, now_ms: int) -> None:
         """End it; its reservations are free again."""
         if session.closed_ms is None:
-            self.opened_sessions -= 1
+            self.opened_sessions.pop(session.session_id, None)
+            self.closed_sessions.add(session.session_id)
             self.accounts_given_back.add(session.imsi)
         session.closed_ms = now_ms
         await self.update_session(session)
