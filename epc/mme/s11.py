@@ -215,7 +215,7 @@ class S11:
         bearer = Bearer(wanted.ebi, created.bearer_qos or wanted.qos, s1u.teid, _address_of(s1u))
         pgw = pgw if answer.pgw_fteid is None else str(answer.pgw_fteid.host)
         pdn = PdnConnection(wanted.ebi, wanted.apn, pgw, address, answer.ambr or wanted.ambr, {wanted.ebi: bearer},
-                            answer.change_reporting_action, location.uli, asyncio.get_running_loop().time())
+                            answer.change_reporting_action, location.uli, request.ue_time_zone, asyncio.get_running_loop().time())
         session.pdns[wanted.ebi] = pdn
         return PdnGranted(
             pdn=pdn, esm_cause=_narrowed(wanted.pdn_type, address, cause),
@@ -225,10 +225,11 @@ class S11:
         """Tell the SGW the eNodeB's ends of all bearers that have one; raises :class:`Reject`.
 
         The phone's location, which the SGW has to pass on, is only for a PGW that asked to hear of changes (TS 29.274 table 7.2.7-1); on an
-        attach it knows it already (TS 23.401 clause 5.3.2.1 steps 23 and 23a).
+        attach it knows it already (TS 23.401 clause 5.3.2.1 steps 23 and 23a). The time zone is for every PGW, when it has changed: summer time.
         """
         owner = self._owner.get(session.s11_mme_teid)
         location = None if owner is None or owner.location is None else owner.location.uli
+        time_zone = self._mme.ue_time_zone()
         for pdn in session.pdns.values():
             bearers = [bearer for bearer in pdn.bearers.values() if bearer.s1u_enb_teid is not None and bearer.s1u_enb_address is not None]
             if not bearers:
@@ -236,6 +237,7 @@ class S11:
             told = location if location is not None and is_to_be_told(pdn, location) else None
             answer = await self._ask_for_phone(session, ModifyBearerRequest(
                 uli=told, rat_type=None if told is None else RatType.EUTRAN,
+                ue_time_zone=None if time_zone == pdn.reported_time_zone else time_zone,
                 bearer_contexts_to_be_modified=tuple([
                     BearerContextToBeModified(
                         ebi=bearer.ebi, s1u_enb_fteid=self.fteid(InterfaceType.S1_U_ENODEB_GTP_U, bearer.s1u_enb_teid or 0, bearer.s1u_enb_address))
@@ -244,6 +246,7 @@ class S11:
             if not answer.cause.is_accepted:
                 raise Reject(EmmCause.NETWORK_FAILURE, f"Modify Bearer: {answer.cause.value}", inner=EsmCause.NETWORK_FAILURE)
             pdn.reported_uli = told or pdn.reported_uli
+            pdn.reported_time_zone = time_zone
             take_action(pdn, answer.change_reporting_action)
 
     async def release_access_bearers(self, session: SgwSession) -> None:

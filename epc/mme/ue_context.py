@@ -72,6 +72,7 @@ class PdnConnection:
     bearers: dict[int, Bearer] = field(default_factory=dict)
     change_reporting_action: gtpv2.ChangeReportingAction | int | None = None        # what of the phone's place the PGW wants to hear
     reported_uli: gtpv2.Uli | None = None                                           # what it has heard last
+    reported_time_zone: gtpv2.UeTimeZone | None = None                              # likewise
     made_at: float = 0.0                                                            # by the event loop's clock
 
     @property

@@ -73,6 +73,21 @@ async def test_gateways_are_told_the_time_zone(world, phone, zone: str, at: int,
     assert create.ue_time_zone == gtpv2.UeTimeZone(offset_minutes=offset_minutes, daylight_saving_hours=daylight_saving_hours)
 
 
+async def test_gateways_are_told_of_summer_time_once(world, phone) -> None:
+    """TS 29.274 table 7.2.7-1: UE Time Zone, when it has changed."""
+    world.mme.config = world.mme.config.model_copy(update={"time_zone": "Europe/Madrid"})
+    world.mme.clock = lambda: 1_700_000_000
+    await phone.attach()
+    for at in (1_700_000_000, 1_720_000_000, 1_720_000_000):
+        world.mme.clock = lambda at=at: at
+        await phone.go_idle()
+        phone.request_service()
+        await phone.accept_context()
+        await world.quiet()
+    told = [modify.ue_time_zone for modify in world.sgw.of(gtpv2.ModifyBearerRequest)]
+    assert told == [None, None, gtpv2.UeTimeZone(offset_minutes=120, daylight_saving_hours=1), None]
+
+
 async def test_tunnels_are_shown_by_their_names(world, phone) -> None:
     await phone.attach()
     ends = {end.label: end for end in world.mme.tunnels()}
