@@ -29,13 +29,6 @@ def take_decision(pgw: Pgw, session: PdnSession, decision: CreditControlAnswer |
     return rule_installation.install_rules(pgw.rule_book, session, decision.charging_rule_install, pgw.clock())
 
 
-def enforce(pgw: Pgw, session: PdnSession, decision: CreditControlAnswer | ReAuthRequest) -> tuple[ChargingRuleReport, ...]:
-    """The same for a session that stands: bearers and forwarder follow."""
-    reports = take_decision(pgw, session, decision)
-    put_in_force(pgw, session)
-    return reports
-
-
 def put_in_force(pgw: Pgw, session: PdnSession) -> None:
     bind(pgw, session)
     watch_the_clock(pgw, session)

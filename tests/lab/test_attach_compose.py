@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from epc.lab.kinds import KINDS, config_model, node_class
 from epc.node import NodeConfig, load_config, parse_config
 from epc.node.resolve import host_names
 from epc.transport.memory import MemoryNetwork
+from tests.lab.running_lab import epclab, namespaces_can_be_made
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "compose"
@@ -131,15 +128,6 @@ def test_phones_are_subscribers_and_the_cell_is_in_the_mmes_area(compose: Compos
     assert (first.k.hex().upper(), first.opc.hex().upper()) == (phones["k"], phones["opc"])
     assert enb["plmn"] == mme["tais"][0]["plmn"] == mme["gummeis"][0]["plmn"]
     assert enb["cells"][0]["tac"] in mme["tais"][0]["tacs"]
-
-
-def epclab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "epc.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=90)
-
-
-def namespaces_can_be_made() -> bool:
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return bool(shutil.which("unshare") and subprocess.run(["unshare", *user, "--net", "true"], capture_output=True).returncode == 0)
 
 
 @pytest.mark.real_time

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import shutil
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +19,15 @@ from epc.lab.compose import Compose, load_compose
 from epc.lab.kinds import config_model
 from epc.node import NodeConfig, load_config
 from epc.node.resolve import host_names
+from tests.lab import running_lab
+from tests.lab.running_lab import namespaces_can_be_made
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "compose" / "roaming.yaml"
 HOME = {"dra-home", "dns-home", "hss", "pcrf", "ocs", "pgw"}
 VISITED = {"dra-visited", "dns-visited", "pcrf-visited", "pgw-visited", "sgw", "mme", "enb"}
 USER_PLANE = {"pgw", "pgw-visited", "enb"}
+epclab = partial(running_lab.epclab, timeout_s=120)
 services: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text())["services"]
 
 
@@ -79,15 +79,6 @@ def test_the_dns_names_gateways_at_their_addresses(compose: Compose) -> None:
         found = zones.look_up(dns.name.from_text(f"{host}.3gppnetwork.org"), dns.rdatatype.A)
         assert found is not None
         assert [str(rdata) for rdata in found.answer[0]] == [expected]
-
-
-def epclab(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "epc.cli", *words], cwd=ROOT, capture_output=True, text=True, timeout=120)
-
-
-def namespaces_can_be_made() -> bool:
-    user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    return bool(shutil.which("unshare") and subprocess.run(["unshare", *user, "--net", "true"], capture_output=True).returncode == 0)
 
 
 @pytest.mark.real_time
